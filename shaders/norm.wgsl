@@ -1,0 +1,68 @@
+// Gradient norms.
+// partial: partials[first + i] = sum of squares of every `threads`-th Vec from i on; finish: norm = (global L2
+// norm, clip scale min(1, clip / norm)), and ring[2 * slot + 1] = the norm. clip = 0 means no clipping.
+// heads: for each head of a layer, sums[head0 + h][5] += L2 norm of the gradient of its q, k, v columns (weight and
+// bias) and of its rows of the output projection.
+
+//# entry partial
+struct Params { n: u32, threads: u32, first: u32 }
+@group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(2) var<uniform> p: Params;
+@compute @workgroup_size(64)
+fn partial(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= p.threads) { return; }
+  var sum = vec4<f32>(0.0);
+  for (var i = id.x; i < p.n; i += p.threads) { sum += grads[i] * grads[i]; }
+  partials[p.first + id.x] = (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+//# entry finish
+struct Params { n: u32, clip: f32 }
+@group(0) @binding(0) var<storage, read> partials: array<f32>;
+@group(0) @binding(1) var<storage, read> hyper: array<f32>;
+@group(0) @binding(2) var<storage, read_write> norm: array<f32>;
+@group(0) @binding(3) var<storage, read_write> ring: array<f32>;
+@group(0) @binding(4) var<uniform> p: Params;
+@compute @workgroup_size($LANES)
+fn finish(@builtin(local_invocation_id) l: vec3<u32>) {
+  var sum = 0.0;
+  for (var i = l.x; i < p.n; i += $(LANES)u) { sum += partials[i]; }
+  let all = sqrt(lanes_sum(sum, l.x, 0u));
+  if (l.x == 0u) {
+    norm[0] = all;
+    // PyTorch's clip_grad_norm_ divides by norm + 1e-6
+    norm[1] = select(1.0, min(1.0, p.clip / (all + 1e-6)), p.clip > 0.0);
+    ring[2u * u32(hyper[3]) + 1u] = all;
+  }
+}
+
+//# entry heads
+struct Params { NH: u32, HS: u32, C: u32, head0: u32 }
+@group(0) @binding(0) var<storage, read> dqkv_weight: array<f32>;
+@group(0) @binding(1) var<storage, read> dqkv_bias: array<f32>;
+@group(0) @binding(2) var<storage, read> dproj_weight: array<f32>;
+@group(0) @binding(3) var<storage, read_write> sums: array<f32>;
+@group(0) @binding(4) var<uniform> p: Params;
+@compute @workgroup_size($LANES, $GROUPS)
+fn heads(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) l: vec3<u32>) {
+  let wanted = w.x * $(GROUPS)u + l.y;
+  let h = min(wanted, p.NH - 1u);
+  let A = p.NH * p.HS;
+  var sum = 0.0;
+  for (var c = l.x; c < p.C; c += $(LANES)u) {
+    for (var i = 0u; i < p.HS; i++) {
+      let q = dqkv_weight[c * 3u * A + h * p.HS + i];
+      let k = dqkv_weight[c * 3u * A + A + h * p.HS + i];
+      let v = dqkv_weight[c * 3u * A + 2u * A + h * p.HS + i];
+      let o = dproj_weight[(h * p.HS + i) * p.C + c];
+      sum += q * q + k * k + v * v + o * o;
+    }
+  }
+  for (var i = l.x; i < 3u * p.HS; i += $(LANES)u) {
+    let b = dqkv_bias[i / p.HS * A + h * p.HS + i % p.HS];
+    sum += b * b;
+  }
+  sum = lanes_sum(sum, l.x, l.y);
+  if (l.x == 0u && wanted < p.NH) { sums[(p.head0 + h) * 8u + 5u] += sqrt(sum); }
+}

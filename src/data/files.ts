@@ -1,0 +1,123 @@
+/**
+ * Files that are written whole or not at all, and read with errors that name them.
+ *
+ * @module
+ */
+import type { ByteSource } from "../gpt2/safetensors.ts";
+
+/**
+ * Writes a file under a temporary name beside its place, then renames it: a reader sees the old
+ * file or the new one, never a part. The folder must exist.
+ *
+ * @param path Where the file goes; what is there is replaced.
+ * @param content Text (as UTF-8), bytes, or pieces of bytes in order.
+ * @throws Whatever the system says; the temporary file is gone and the old file untouched.
+ */
+export async function writeWhole(
+  path: string,
+  content: string | Uint8Array | Iterable<Uint8Array>,
+): Promise<void> {
+  const temporary = `${path}.tmp-${crypto.randomUUID()}`;
+  try {
+    await writeNew(temporary, content);
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw error;
+  }
+}
+
+async function writeNew(
+  path: string,
+  content: string | Uint8Array | Iterable<Uint8Array>,
+): Promise<void> {
+  using file = await Deno.open(path, { write: true, createNew: true });
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
+    for (let at = 0; at < piece.length;) at += await file.write(piece.subarray(at));
+  }
+  await file.sync(); // before it is renamed, or a power cut could leave an empty file
+}
+
+/**
+ * Reads a JSON file.
+ *
+ * @throws {Deno.errors.NotFound} If there is no such file.
+ * @throws {TypeError} If it is not UTF-8 text or not JSON.
+ */
+export async function readJson(path: string): Promise<unknown> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(path);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new Deno.errors.NotFound(`no file at ${path}`, { cause });
+  }
+  return parseJson(bytes, path);
+}
+
+/**
+ * Parses the bytes of a JSON file.
+ *
+ * @param where What to call the file in an error.
+ * @throws {TypeError} If they are not UTF-8 text or not JSON.
+ */
+export function parseJson(bytes: Uint8Array, where: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new TypeError(
+      `${where} is not JSON, or only a part of it: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+/** The SHA-256 of bytes, or of a text's UTF-8 form, in lower-case hexadecimal. */
+export async function sha256(data: string | Uint8Array): Promise<string> {
+  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+  const hash = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
+  return [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A {@linkcode ByteSource} that holds something open. */
+export interface OpenSource extends ByteSource, Disposable {}
+
+/**
+ * Opens a file for reading at any place. Reads must not overlap in time.
+ *
+ * @throws Whatever the system says if it cannot be opened.
+ */
+export async function openFile(path: string): Promise<OpenSource> {
+  const file = await Deno.open(path);
+  try {
+    const { size } = await file.stat();
+    return {
+      size,
+      async read(offset, length) {
+        await file.seek(offset, Deno.SeekMode.Start);
+        const bytes = new Uint8Array(length);
+        let at = 0;
+        while (at < length) {
+          const got = await file.read(bytes.subarray(at));
+          if (got === null) break;
+          at += got;
+        }
+        return bytes.subarray(0, at);
+      },
+      [Symbol.dispose]: () => file.close(),
+    };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** Bytes in memory as a source. */
+export function memorySource(bytes: Uint8Array): OpenSource {
+  return {
+    size: bytes.length,
+    read: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
+    [Symbol.dispose]() {},
+  };
+}

@@ -1,0 +1,81 @@
+/**
+ * A folder of files that are read by name, on the local disk or on a web server.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { memorySource, openFile, type OpenSource } from "./files.ts";
+
+/** A folder to read from. A file that is not there is `undefined`, not an error. */
+export interface Folder {
+  /** What errors call it. */
+  readonly where: string;
+  /** What errors call one of its files. */
+  path(name: string): string;
+  /** Whether it holds a file. */
+  has(name: string): Promise<boolean>;
+  /** All bytes of a file. */
+  read(name: string): Promise<Uint8Array | undefined>;
+  /** A file for reading at any place; the caller disposes of it. */
+  open(name: string): Promise<OpenSource | undefined>;
+}
+
+/**
+ * Opens a folder by local path, or by `file:`, `http:` or `https:` URL.
+ *
+ * @throws {Deno.errors.NotFound} If there is no such local folder.
+ * @throws {TypeError} If a local path is not a folder, or a URL is of another kind.
+ */
+export async function openFolder(dir: string | URL): Promise<Folder> {
+  if (dir instanceof URL && dir.protocol !== "file:") return webFolder(dir);
+  const path = dir instanceof URL ? fileURLToPath(dir) : dir;
+  const info = await orUndefined(Deno.stat(path));
+  if (info === undefined) throw new Deno.errors.NotFound(`no folder at ${path}`);
+  if (!info.isDirectory) throw new TypeError(`${path} is a file: give the folder that holds it`);
+  const inside = (name: string) => `${path.replace(/\/+$/, "")}/${name}`;
+  return {
+    where: path,
+    path: inside,
+    has: async (name) => await orUndefined(Deno.stat(inside(name))) !== undefined,
+    read: (name) => orUndefined(Deno.readFile(inside(name))),
+    open: (name) => orUndefined(openFile(inside(name))),
+  };
+}
+
+async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+function webFolder(url: URL): Folder {
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new TypeError(`a folder's URL must begin with file:, http: or https:: ${url}`);
+  }
+  const base = url.href.endsWith("/") ? url : new URL(`${url.href}/`);
+  const inside = (name: string) => new URL(name, base).href;
+  const request = async (name: string, method: "GET" | "HEAD") => {
+    const response = await fetch(inside(name), { method });
+    if (response.ok) return response;
+    await response.body?.cancel();
+    if (response.status === 404) return undefined;
+    throw new Error(`${inside(name)}: the server answered ${response.status}`);
+  };
+  const read = async (name: string) => {
+    const response = await request(name, "GET");
+    return response && new Uint8Array(await response.arrayBuffer());
+  };
+  return {
+    where: url.href,
+    path: inside,
+    has: async (name) => await request(name, "HEAD") !== undefined,
+    read,
+    async open(name) {
+      const bytes = await read(name);
+      return bytes && memorySource(bytes);
+    },
+  };
+}

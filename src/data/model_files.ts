@@ -1,0 +1,283 @@
+/**
+ * Models as folders in Hugging Face's layout: `config.json`, `model.safetensors` (one file or
+ * sharded), `tokenizer.json`, and `pollard.json`, which marks a folder as ours and names the heads
+ * that are left. The weights on disk always have full shapes, zero where a head is missing, so
+ * that other programs load them too.
+ *
+ * @module
+ */
+import { basename, dirname, resolve } from "node:path";
+import {
+  type AvailableTensor,
+  checkLiveHeads,
+  compactWeights,
+  padWeights,
+  readCheckpoint,
+  toCheckpoint,
+  type Weights,
+} from "../gpt2/checkpoint.ts";
+import { type Gpt2Config, parseConfig } from "../gpt2/config.ts";
+import { allHeads, type LiveHeads } from "../gpt2/layout.ts";
+import { safetensorsChunks, SafetensorsFile } from "../gpt2/safetensors.ts";
+import { type Folder, openFolder } from "./folder.ts";
+import { parseJson, writeWhole } from "./files.ts";
+import { Tokenizer } from "./tokenizer.ts";
+
+/** A model in memory: all that a folder holds. */
+export interface Model {
+  /** The full model's sizes, whatever heads are left. */
+  readonly config: Gpt2Config;
+  /** The heads that are left; all of them in an unpruned model. */
+  readonly live: LiveHeads;
+  /** Values in the shapes of `parameterLayout(config, live)`. */
+  readonly weights: Weights;
+  /** The parsed `tokenizer.json`, where there is one. */
+  readonly tokenizerJson?: unknown;
+  /** The parsed `tokenizer_config.json`, where there is one. */
+  readonly tokenizerConfig?: unknown;
+}
+
+/** A model as {@linkcode loadModel} returns it. */
+export interface LoadedModel extends Model {
+  /** Made from `tokenizerJson`. */
+  readonly tokenizer?: Tokenizer;
+}
+
+const ONE_FILE = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+const MARK = "pollard.json";
+const OUR_FILES = ["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK];
+
+/**
+ * Rows of `wte` that no token uses are allowed where they round the vocabulary up, as many
+ * trainers do, to a multiple of this.
+ */
+const VOCAB_MULTIPLE = 128;
+
+/**
+ * Loads a GPT-2 from a folder.
+ *
+ * @param dir A local path, or a `file:`, `http:` or `https:` URL of the folder.
+ * @returns The model; `live` is every head unless the folder's `pollard.json` says otherwise.
+ * @throws {Deno.errors.NotFound} If the folder or a file that it must hold is missing.
+ * @throws {TypeError} If a file is broken, cut short or of the wrong kind.
+ * @throws {RangeError} If sizes do not fit together: shapes, offsets, heads, vocabulary.
+ */
+export async function loadModel(dir: string | URL): Promise<LoadedModel> {
+  const folder = await openFolder(dir);
+  const config = parseConfig(await json(folder, "config.json"), folder.path("config.json"));
+  const mark = await optionalJson(folder, MARK);
+  const live = mark === undefined ? allHeads(config) : parseMark(mark, config, folder.path(MARK));
+  const tokenizerJson = await optionalJson(folder, "tokenizer.json");
+  const tokenizerConfig = await optionalJson(folder, "tokenizer_config.json");
+  let tokenizer: Tokenizer | undefined;
+  if (tokenizerJson !== undefined) {
+    tokenizer = Tokenizer.fromJson(tokenizerJson, tokenizerConfig, folder.path("tokenizer.json"));
+    checkVocabulary(tokenizer, config, folder.where);
+  }
+  let weights = await readWeights(folder, config);
+  if (live.some((heads) => heads.length < config.NH)) {
+    const full = weights;
+    weights = compactWeights(config, live, full);
+    checkPruned(config, { live, weights, full }, folder.path(MARK));
+  }
+  return { config, live, weights, tokenizer, tokenizerJson, tokenizerConfig };
+}
+
+async function optionalJson(folder: Folder, name: string): Promise<unknown> {
+  const bytes = await folder.read(name);
+  return bytes === undefined ? undefined : parseJson(bytes, folder.path(name));
+}
+
+async function json(folder: Folder, name: string): Promise<unknown> {
+  const value = await optionalJson(folder, name);
+  if (value !== undefined) return value;
+  throw new Deno.errors.NotFound(
+    `${folder.where} holds no ${name}: it is not a Hugging Face model folder, or not all of one`,
+  );
+}
+
+function checkVocabulary(tokenizer: Tokenizer, config: Gpt2Config, where: string): void {
+  const size = tokenizer.vocabSize;
+  const most = Math.ceil(size / VOCAB_MULTIPLE) * VOCAB_MULTIPLE;
+  if (size > config.V || config.V > most) {
+    throw new RangeError(
+      `${where}: tokenizer.json has ${size} tokens, but config.json says vocab_size ${config.V}: ` +
+        `they belong to different models`,
+    );
+  }
+}
+
+/** Opens every file of weights, hands all their tensors to the checkpoint reader, and closes them. */
+async function readWeights(folder: Folder, config: Gpt2Config): Promise<Weights> {
+  using stack = new DisposableStack();
+  const open = async (name: string, missing: () => string) => {
+    const source = await folder.open(name);
+    if (source === undefined) throw new Deno.errors.NotFound(missing());
+    stack.use(source);
+    return await SafetensorsFile.open(source, folder.path(name));
+  };
+  const index = await folder.has(ONE_FILE) ? undefined : await optionalJson(folder, INDEX);
+  if (index === undefined) {
+    const old = await folder.has("pytorch_model.bin");
+    const file = await open(
+      ONE_FILE,
+      () =>
+        old
+          ? `${folder.where} holds its weights as pytorch_model.bin only, which is not read here: ` +
+            `save the model again with save_pretrained(..., safe_serialization=True)`
+          : `${folder.where} holds neither ${ONE_FILE} nor ${INDEX}`,
+    );
+    return await readCheckpoint(config, offers(file, file.tensors.keys()));
+  }
+  const tensors: AvailableTensor[] = [];
+  for (const [shard, names] of parseIndex(index, folder.path(INDEX))) {
+    const file = await open(shard, () => `${folder.where} lacks ${shard}, which ${INDEX} lists`);
+    const held = new Set(file.tensors.keys());
+    if (names.size !== held.size || [...names].some((name) => !held.has(name))) {
+      const wrong = [...names.symmetricDifference(held)][0];
+      throw new TypeError(
+        `${file.where}: "${wrong}" is ${
+          held.has(wrong) ? "in the file but not" : "not in the file but"
+        } listed for it in ${INDEX}: the files belong to different models`,
+      );
+    }
+    tensors.push(...offers(file, names));
+  }
+  return await readCheckpoint(config, tensors);
+}
+
+function offers(file: SafetensorsFile, names: Iterable<string>): AvailableTensor[] {
+  return Array.from(names, (name) => ({
+    name,
+    shape: file.tensors.get(name)!.shape,
+    where: file.where,
+    read: () => file.read(name),
+  }));
+}
+
+/** The names of the tensors in every shard. */
+function parseIndex(index: unknown, where: string): Map<string, Set<string>> {
+  const map = (index as { weight_map?: unknown } | null)?.weight_map;
+  if (typeof map !== "object" || map === null || Array.isArray(map)) {
+    throw new TypeError(`${where} must hold a JSON object with a "weight_map"`);
+  }
+  const shards = new Map<string, Set<string>>();
+  for (const [name, shard] of Object.entries(map)) {
+    // A plain name, or the index could make us read files elsewhere.
+    if (typeof shard !== "string" || !/^[\w-][\w.-]*\.safetensors$/.test(shard)) {
+      throw new TypeError(
+        `${where}: "${name}" must lie in a .safetensors file of the same folder: ${
+          JSON.stringify(shard)
+        }`,
+      );
+    }
+    if (!shards.has(shard)) shards.set(shard, new Set());
+    shards.get(shard)!.add(name);
+  }
+  return shards;
+}
+
+function parseMark(mark: unknown, config: Gpt2Config, where: string): LiveHeads {
+  const { format, live_heads } = (mark ?? {}) as Record<string, unknown>;
+  if (format !== 1) {
+    throw new TypeError(
+      `${where} has format ${JSON.stringify(format)}: only format 1 can be read; update Pollard`,
+    );
+  }
+  if (live_heads === undefined) return allHeads(config);
+  checkLiveHeads(config, live_heads as LiveHeads, `${where}: live_heads`);
+  return live_heads as LiveHeads;
+}
+
+/** Where `pollard.json` says that a head is gone, its weights must be zero. */
+function checkPruned(
+  config: Gpt2Config,
+  { live, weights, full }: { live: LiveHeads; weights: Weights; full: Weights },
+  where: string,
+): void {
+  for (const [name, values] of padWeights(config, live, weights)) {
+    const held = full.get(name)!;
+    if (values !== held && values.some((value, i) => value !== held[i] && value === 0)) {
+      throw new RangeError(
+        `${where} and the weights disagree: "${name}" holds values for heads that are said to be pruned`,
+      );
+    }
+  }
+}
+
+/**
+ * Saves a model as a folder, whole or not at all: everything is written to a folder beside it, and
+ * renamed when it is complete. A folder is replaced only if it is empty or a model that this
+ * function wrote, with nothing else in it. (A process killed between the two renames of a replacement
+ * leaves the old model beside its place, under a name that ends in `.old-` and an identifier.)
+ *
+ * @param dir A local path; the folder that holds it must exist.
+ * @param model The model, its weights in the shapes of `parameterLayout(config, live)`.
+ * @throws {TypeError | RangeError} If the parts of the model do not fit together.
+ * @throws {Deno.errors.AlreadyExists} If something that is not ours is there.
+ * @throws Whatever the system says if writing fails. In every case the disk is as it was.
+ */
+export async function saveModel(dir: string, model: Model): Promise<void> {
+  const { config, live, weights, tokenizerJson, tokenizerConfig } = model;
+  const target = resolve(dir);
+  const exists = await checkReplaceable(target, dir);
+  const tensors = toCheckpoint(config, live, weights);
+  if (tokenizerJson !== undefined) {
+    checkVocabulary(Tokenizer.fromJson(tokenizerJson, tokenizerConfig), config, dir);
+  }
+  const files: [string, string | Iterable<Uint8Array>][] = [
+    ["config.json", text(savedConfig(config))],
+    [ONE_FILE, safetensorsChunks(tensors, { format: "pt" })], // transformers insists on "pt"
+    [MARK, text({ format: 1, live_heads: live })],
+  ];
+  if (tokenizerJson !== undefined) files.push(["tokenizer.json", text(tokenizerJson)]);
+  if (tokenizerConfig !== undefined) files.push(["tokenizer_config.json", text(tokenizerConfig)]);
+
+  const id = crypto.randomUUID();
+  const beside = (kind: string) => `${dirname(target)}/.${basename(target)}.${kind}-${id}`;
+  const temporary = beside("tmp"), old = beside("old");
+  try {
+    await Deno.mkdir(temporary);
+    for (const [name, content] of files) await writeWhole(`${temporary}/${name}`, content);
+    if (exists) await Deno.rename(target, old);
+    try {
+      await Deno.rename(temporary, target);
+    } catch (error) {
+      if (exists) await Deno.rename(old, target);
+      throw error;
+    }
+  } catch (error) {
+    await Deno.remove(temporary, { recursive: true }).catch(() => {});
+    throw error;
+  }
+  if (exists) await Deno.remove(old, { recursive: true });
+}
+
+const text = (value: unknown) => JSON.stringify(value, null, 2) + "\n";
+
+/** The file that the model came from, with the one thing that saving changes: the weights are F32. */
+function savedConfig({ raw }: Gpt2Config): Record<string, unknown> {
+  const out = { ...raw };
+  for (const key of ["dtype", "torch_dtype"]) if (key in out) out[key] = "float32";
+  return out;
+}
+
+/** Whether something is at the path; throws if it must not be replaced. */
+async function checkReplaceable(target: string, shown: string): Promise<boolean> {
+  const info = await Deno.lstat(target).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  });
+  if (info === undefined) return false;
+  const refuse = (why: string) =>
+    new Deno.errors.AlreadyExists(`${shown} ${why}: it is left alone; give another folder`);
+  if (!info.isDirectory) throw refuse("is not a folder");
+  const names = (await Array.fromAsync(Deno.readDir(target))).map((entry) => entry.name);
+  const foreign = names.find((name) => !OUR_FILES.includes(name));
+  if (foreign !== undefined) throw refuse(`holds ${foreign}, which saving a model does not write`);
+  if (names.length > 0 && !names.includes(MARK)) {
+    throw refuse(`holds a model without ${MARK}, so it was not saved by Pollard`);
+  }
+  return true;
+}

@@ -1,0 +1,140 @@
+/**
+ * Text to token numbers and back, by `npm:@huggingface/tokenizers`.
+ *
+ * What the package does, and what we make of it (checked in `tests/tokenizer_test.ts`):
+ * - `decode` tidies spaces before punctuation unless told not to, which loses text: we tell it.
+ * - It decodes a number outside the vocabulary as a zero byte, and no numbers not at all: we refuse
+ *   the first and return "" for the second.
+ * - Its memory for words it has met makes repeated text fast, but a text of megabytes becomes one
+ *   array of all its pieces: we feed it chunk by chunk where that provably changes nothing.
+ * - Special tokens written out in a text, such as `<|endoftext|>`, become their own number, as in
+ *   Python; nothing is added at either end.
+ * - JavaScript's `\s` holds U+FEFF and lacks U+0085, Python's the other way round: only around
+ *   these two characters can the two libraries' numbers differ.
+ *
+ * @module
+ */
+import { HuggingFaceTokenizer } from "./deps.ts";
+
+/** A tokenizer read from a Hugging Face `tokenizer.json`. */
+export class Tokenizer {
+  /** The number of token numbers: one more than the highest. */
+  readonly vocabSize: number;
+  /** The number of the end-of-text token, absent where the vocabulary has none. */
+  readonly eos?: number;
+  /** Whether text may be cut before a space and encoded piecewise with the same result. */
+  readonly splits: boolean;
+  readonly #inner: HuggingFaceTokenizer;
+
+  private constructor(inner: HuggingFaceTokenizer, splits: boolean, eosToken: string) {
+    this.#inner = inner;
+    this.splits = splits;
+    this.vocabSize = inner.model!.vocab.length;
+    this.eos = inner.token_to_id(eosToken);
+  }
+
+  /**
+   * Makes a tokenizer.
+   *
+   * @param json The parsed `tokenizer.json`.
+   * @param config The parsed `tokenizer_config.json`, where there is one: it may name `eos_token`,
+   *   which is `<|endoftext|>` otherwise.
+   * @param where What to call the file in an error.
+   * @throws {TypeError} If the package cannot make a tokenizer of it.
+   */
+  static fromJson(json: unknown, config: unknown = {}, where = "tokenizer.json"): Tokenizer {
+    if (!isObject(json) || !isObject(json.model)) {
+      throw new TypeError(`${where} must hold a JSON object with a "model"`);
+    }
+    if (!isObject(config)) throw new TypeError(`tokenizer_config.json must hold a JSON object`);
+    // Missing keys mean null to Python's library; this one insists on them.
+    const nulls = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
+    const full = { ...nulls, added_tokens: [], ...json };
+    let inner: HuggingFaceTokenizer;
+    try {
+      inner = new HuggingFaceTokenizer(full, config);
+    } catch (cause) {
+      throw new TypeError(`${where} is not a usable tokenizer: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+    const eos = isObject(config.eos_token) ? config.eos_token.content : config.eos_token;
+    return new Tokenizer(
+      inner,
+      splitsBeforeSpaces(full),
+      typeof eos === "string" ? eos : "<|endoftext|>",
+    );
+  }
+
+  /**
+   * Token numbers of a text, which may be long. Nothing is added at either end.
+   *
+   * @param chunk Characters to encode at once, at least; it changes memory and time, never the result.
+   * @throws {RangeError} If `chunk` is below 1.
+   */
+  encode(text: string, chunk = 65536): Uint32Array {
+    if (!(chunk >= 1)) throw new RangeError(`chunk must be at least 1: ${chunk}`);
+    const parts: number[][] = [];
+    let length = 0;
+    for (const piece of this.splits ? chunks(text, chunk) : [text]) {
+      const { ids } = this.#inner.encode(piece, { add_special_tokens: false });
+      parts.push(ids);
+      length += ids.length;
+    }
+    const out = new Uint32Array(length);
+    let at = 0;
+    for (const ids of parts) {
+      out.set(ids, at);
+      at += ids.length;
+    }
+    return out;
+  }
+
+  /**
+   * The text of token numbers. Bytes that are not UTF-8, as where a character was cut in two,
+   * become U+FFFD.
+   *
+   * @throws {RangeError} If a number is outside the vocabulary.
+   */
+  decode(ids: Iterable<number>): string {
+    const list = Array.from(ids);
+    for (const id of list) {
+      if (this.#inner.id_to_token(id) === undefined) {
+        throw new RangeError(`token must be a number below ${this.vocabSize}: ${id}`);
+      }
+    }
+    if (list.length === 0) return "";
+    return this.#inner.decode(list, {
+      skip_special_tokens: false,
+      clean_up_tokenization_spaces: false,
+    });
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * GPT-2's byte-level splitting never joins a space to what stands before it unless that is white
+ * space too, and looks ahead only out of white space. So a cut before a space that follows something
+ * else changes nothing, as long as no normaliser and no added token reaches across it.
+ */
+function splitsBeforeSpaces(json: Record<string, unknown>): boolean {
+  const pre = json.pre_tokenizer;
+  const added = Array.isArray(json.added_tokens) ? json.added_tokens : [];
+  return json.normalizer === null && isObject(pre) && pre.type === "ByteLevel" &&
+    pre.use_regex !== false &&
+    added.every((token) => !token.lstrip && !token.rstrip && !/\s/.test(token.content));
+}
+
+function* chunks(text: string, least: number): Generator<string> {
+  const safe = /(?<=\S) /g;
+  let start = 0;
+  while (start < text.length) {
+    safe.lastIndex = start + least;
+    const end = safe.exec(text)?.index ?? text.length;
+    yield text.slice(start, end);
+    start = end;
+  }
+}

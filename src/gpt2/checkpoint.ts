@@ -1,0 +1,258 @@
+/**
+ * Between checkpoints and the table of parameters: finding every parameter among the tensors of
+ * one or several files, drawing fresh ones, and fitting pruned models into full shapes and back.
+ *
+ * @module
+ */
+import { Random } from "../random.ts";
+import type { Gpt2Config } from "./config.ts";
+import { allHeads, copyHead, type LiveHeads, type Parameter, parameterLayout } from "./layout.ts";
+import type { TensorToWrite } from "./safetensors.ts";
+
+/** Values by the names of `parameterLayout`, row-major, in its shapes. */
+export type Weights = Map<string, Float32Array>;
+
+/** A tensor that a checkpoint offers. */
+export interface AvailableTensor {
+  /** Its name in the checkpoint, with or without `transformer.`. */
+  readonly name: string;
+  /** Its dimensions as stored. */
+  readonly shape: readonly number[];
+  /** The file it lies in, for errors. */
+  readonly where?: string;
+  /** Reads its elements, row-major. */
+  read(): Promise<Float32Array>;
+}
+
+/** Causal masks that old versions of transformers saved beside the weights. */
+const MASK = /^h\.\d+\.attn\.(bias|masked_bias)$/;
+const PREFIX = "transformer.";
+
+/**
+ * Finds every parameter of a full model among the tensors of a checkpoint.
+ *
+ * Every tensor is accounted for before the first is read. A tied model may carry `lm_head.weight`
+ * if it equals `wte.weight` bit for bit.
+ *
+ * @param config The model's sizes.
+ * @param tensors What all files together offer.
+ * @throws {TypeError} If a parameter is missing, comes twice, or a name is unknown.
+ * @throws {RangeError} If a shape does not fit the configuration, or the head of a tied model differs.
+ */
+export async function readCheckpoint(
+  config: Gpt2Config,
+  tensors: Iterable<AvailableTensor>,
+): Promise<Weights> {
+  const found = new Map<string, AvailableTensor>();
+  for (const tensor of tensors) {
+    const name = tensor.name.startsWith(PREFIX) ? tensor.name.slice(PREFIX.length) : tensor.name;
+    if (MASK.test(name)) continue;
+    if (found.has(name)) {
+      throw new TypeError(
+        `${label(tensor)}: parameter "${name}" is given twice, also in ${label(found.get(name)!)}`,
+      );
+    }
+    found.set(name, tensor);
+  }
+
+  const layout = parameterLayout(config);
+  const missing = layout.filter(({ name }) => !found.has(name)).map(({ name }) => name);
+  if (missing.length > 0) {
+    throw new TypeError(
+      `the checkpoint lacks ${missing.length} of ${layout.length} parameters: ${
+        some(missing)
+      }; it must match config.json (n_layer ${config.L}, tie_word_embeddings ${config.tied})`,
+    );
+  }
+  const known = new Map(layout.map((parameter) => [parameter.name, parameter.shape]));
+  if (config.tied) known.set("lm_head.weight", known.get("wte.weight")!);
+  const unknown = [...found].filter(([name]) => !known.has(name)).map(([, tensor]) => tensor);
+  if (unknown.length > 0) {
+    throw new TypeError(
+      `the checkpoint holds tensors that a GPT-2 of ${config.L} layers does not have: ${
+        some(unknown.map(label))
+      }`,
+    );
+  }
+  for (const [name, tensor] of found) {
+    const expected = known.get(name)!;
+    if (String(expected) !== String(tensor.shape)) {
+      throw new RangeError(
+        `${label(tensor)} has shape [${tensor.shape}]: config.json asks for [${expected}]`,
+      );
+    }
+  }
+
+  const weights: Weights = new Map();
+  for (const { name } of layout) weights.set(name, await found.get(name)!.read());
+  const head = found.get("lm_head.weight");
+  if (config.tied && head !== undefined) {
+    const at = firstDifference(weights.get("wte.weight")!, await head.read());
+    if (at >= 0) {
+      throw new RangeError(
+        `${label(head)} differs from wte.weight at element ${at}, but config.json says ` +
+          `tie_word_embeddings: set it to false, or remove the tensor`,
+      );
+    }
+  }
+  return weights;
+}
+
+function label({ name, where }: AvailableTensor): string {
+  return where === undefined ? `tensor "${name}"` : `${where}: tensor "${name}"`;
+}
+
+function some(list: string[]): string {
+  return list.slice(0, 4).join(", ") + (list.length > 4 ? `, and ${list.length - 4} more` : "");
+}
+
+/** The first element whose bits differ, -1 if none do. */
+function firstDifference(a: Float32Array, b: Float32Array): number {
+  const x = new Uint32Array(a.buffer, a.byteOffset, a.length);
+  const y = new Uint32Array(b.buffer, b.byteOffset, b.length);
+  return x.findIndex((bits, i) => bits !== y[i]);
+}
+
+/**
+ * Draws a fresh model as GPT-2 does (Radford et al. 2019): normal with standard deviation
+ * `initializer_range`, the projections into the residual stream scaled by 1/sqrt(2L), biases 0,
+ * norms 1. Every parameter has a random stream of its own.
+ *
+ * @param seed A whole number from 0 to 2^53 - 1.
+ * @throws {RangeError} If the seed is not such a number.
+ */
+export function initWeights(config: Gpt2Config, seed: number): Weights {
+  const std = config.initializerRange;
+  return new Map(
+    parameterLayout(config).map(({ name, size, init }, stream) => {
+      const values = new Float32Array(size);
+      if (init === "ones") values.fill(1);
+      if (init === "normal" || init === "residual") {
+        const random = new Random(seed, stream);
+        const scale = init === "residual" ? std / Math.sqrt(2 * config.L) : std;
+        for (let i = 0; i < size; i++) values[i] = scale * random.normal();
+      }
+      return [name, values];
+    }),
+  );
+}
+
+/**
+ * Checks a list of live heads against a model.
+ *
+ * @param where What to call the list in an error.
+ * @throws {RangeError} If it has not one list a layer, or a list is not ascending head numbers.
+ */
+export function checkLiveHeads(config: Gpt2Config, live: LiveHeads, where = "live_heads"): void {
+  if (!Array.isArray(live) || live.length !== config.L) {
+    throw new RangeError(
+      `${where} must have one list for each of ${config.L} layers: ${JSON.stringify(live)}`,
+    );
+  }
+  live.forEach((heads, layer) => {
+    const good = Array.isArray(heads) &&
+      heads.every((h, i) =>
+        Number.isInteger(h) && h >= 0 && h < config.NH && (i === 0 || heads[i - 1] < h)
+      );
+    if (!good) {
+      throw new RangeError(
+        `${where} of layer ${layer} must be ascending head numbers below ${config.NH}: ${
+          JSON.stringify(heads)
+        }`,
+      );
+    }
+  });
+}
+
+/**
+ * Gives a pruned model the full model's shapes; the slices of missing heads are zero, so that
+ * they contribute nothing. Parameters that no head owns are shared, not copied.
+ *
+ * @param live The heads that `weights` holds.
+ * @param weights Values in the shapes of `parameterLayout(config, live)`.
+ * @throws {RangeError} If `live` or a length does not fit.
+ * @throws {TypeError} If a parameter is missing or unknown.
+ */
+export function padWeights(config: Gpt2Config, live: LiveHeads, weights: Weights): Weights {
+  return refit(config, { from: live, to: allHeads(config) }, weights);
+}
+
+/**
+ * Cuts a full-shape model down to its live heads, whatever the slices of the others hold.
+ * Parameters that no head owns are shared, not copied.
+ *
+ * @param live The heads to keep.
+ * @param weights Values in the shapes of `parameterLayout(config)`.
+ * @returns Values in the shapes of `parameterLayout(config, live)`.
+ * @throws As {@linkcode padWeights} does.
+ */
+export function compactWeights(config: Gpt2Config, live: LiveHeads, weights: Weights): Weights {
+  return refit(config, { from: allHeads(config), to: live }, weights);
+}
+
+function refit(
+  config: Gpt2Config,
+  { from, to }: { from: LiveHeads; to: LiveHeads },
+  weights: Weights,
+): Weights {
+  checkLiveHeads(config, from);
+  checkLiveHeads(config, to);
+  const { HS, C } = config;
+  const target = parameterLayout(config, to);
+  checkWeights(parameterLayout(config, from), weights);
+  return new Map(target.map(({ name, size, shape, layer, heads: axis }) => {
+    const source = weights.get(name)!;
+    if (axis === undefined || layer === undefined) return [name, source];
+    const rows = shape.length === 1 ? 1 : shape[0];
+    const out = new Float32Array(size);
+    to[layer].forEach((head, at) => {
+      const place = from[layer].indexOf(head);
+      if (place < 0) return; // stays zero
+      copyHead(
+        axis,
+        { rows, HS, C },
+        { values: source, heads: from[layer].length, at: place },
+        { values: out, heads: to[layer].length, at },
+      );
+    });
+    return [name, out];
+  }));
+}
+
+function checkWeights(layout: readonly Parameter[], weights: Weights): void {
+  for (const { name, size, shape } of layout) {
+    const values = weights.get(name);
+    if (values === undefined) throw new TypeError(`weights lack "${name}"`);
+    if (values.length !== size) {
+      throw new RangeError(
+        `weights "${name}" have ${values.length} elements: shape [${shape}] asks for ${size}`,
+      );
+    }
+  }
+  if (weights.size !== layout.length) {
+    const names = new Set(layout.map(({ name }) => name));
+    const extra = [...weights.keys()].filter((name) => !names.has(name));
+    throw new TypeError(`weights hold parameters that the model does not have: ${some(extra)}`);
+  }
+}
+
+/**
+ * Lists a model's tensors as `GPT2LMHeadModel` of transformers names and shapes them: full shapes,
+ * `transformer.` before every name but `lm_head.weight`, which only an untied model has.
+ *
+ * @param live The heads that `weights` holds.
+ * @param weights Values in the shapes of `parameterLayout(config, live)`.
+ * @throws As {@linkcode padWeights} does.
+ */
+export function toCheckpoint(
+  config: Gpt2Config,
+  live: LiveHeads,
+  weights: Weights,
+): TensorToWrite[] {
+  const full = padWeights(config, live, weights);
+  return parameterLayout(config).map(({ name, shape }) => ({
+    name: name === "lm_head.weight" ? name : PREFIX + name,
+    shape,
+    data: full.get(name)!,
+  }));
+}

@@ -1,0 +1,235 @@
+/**
+ * The device: which adapter, with which limits, what went wrong on it, and how many bytes live there.
+ *
+ * @module
+ */
+
+/** Thrown when WebGPU itself fails: no adapter, limits too small, a validation error, out of memory. */
+export class GpuError extends Error {
+  override name = "GpuError";
+}
+
+/** Thrown when the device is gone; everything on it is lost. */
+export class DeviceLostError extends GpuError {
+  override name = "DeviceLostError";
+}
+
+/** What is known of the adapter. */
+export interface AdapterInfo {
+  /** As the driver names it, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  readonly name: string;
+  /** Whether the adapter computes on the CPU. */
+  readonly software: boolean;
+  /** Vendor and device identifiers as the runtime reports them. */
+  readonly vendor: string;
+  readonly device: string;
+}
+
+/** The smallest limits a caller needs; a larger need is met as far as the adapter goes. */
+export interface GpuOptions {
+  /** Which adapter to prefer where there are several. */
+  powerPreference?: GPUPowerPreference;
+  /** The adapter's provider; `navigator.gpu` unless given. */
+  gpu?: GPU;
+}
+
+/** A matmul schedule by its entry point and sizes; `src/kernels/matmul.ts` says what they mean. */
+export type MatmulPick =
+  | { entry: "registers"; TM: number; TN: number; WX: number; WY: number }
+  | { entry: "tiled"; TM: number; TN: number; BK: number };
+
+const SOFTWARE = /llvmpipe|lavapipe|swiftshader|software|basic render|warp/i;
+
+/** Limits that we raise to what the adapter offers, because models are large. */
+const RAISED = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+] as const;
+
+/** A WebGPU device with its errors gathered and its bytes counted. */
+export class Gpu implements Disposable {
+  readonly device: GPUDevice;
+  readonly info: AdapterInfo;
+  /** Bytes in buffers made here and not yet destroyed. */
+  bytes = 0;
+  /** Picks that were made by timing on this adapter, by kind of product; for the run's record. */
+  readonly picks: Map<string, string> = new Map();
+  /** How matrix products are cut on this adapter, where something else than the default was picked. */
+  matmulSchedule: MatmulPick | undefined;
+  /** Compiled pipelines by source text; see `kernel.ts`. */
+  readonly pipelines: Map<string, unknown> = new Map();
+  /** Compilations whose verdict has not been read: each gives an error message or nothing. */
+  readonly pending: Promise<string | null | undefined>[] = [];
+  #errors: string[] = [];
+  #lost: string | undefined;
+  #disposed = false;
+
+  private constructor(device: GPUDevice, info: AdapterInfo) {
+    this.device = device;
+    this.info = info;
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#errors.push((event as GPUUncapturedErrorEvent).error.message);
+    });
+    device.lost.then((lost) => {
+      if (!this.#disposed) this.#lost = lost.message || String(lost.reason);
+    });
+  }
+
+  /**
+   * Opens the default adapter.
+   *
+   * @throws {GpuError} If there is no adapter, or it lacks what every kernel needs.
+   */
+  static async open({ powerPreference = "high-performance", gpu }: GpuOptions = {}): Promise<Gpu> {
+    gpu ??= globalThis.navigator?.gpu;
+    const adapter = await gpu?.requestAdapter({ powerPreference });
+    if (!adapter) {
+      throw new GpuError(
+        "No WebGPU adapter found: on Linux install a Vulkan driver and its loader (Debian: apt install libvulkan1 mesa-vulkan-drivers), which also computes without a GPU",
+      );
+    }
+    const { limits } = adapter;
+    const need: [keyof GPUSupportedLimits, number][] = [
+      ["maxStorageBuffersPerShaderStage", 8],
+      ["maxComputeInvocationsPerWorkgroup", 256],
+      ["maxComputeWorkgroupStorageSize", 16384],
+      ["maxStorageBufferBindingSize", 1 << 27],
+    ];
+    for (const [limit, least] of need) {
+      if ((limits[limit] as number) < least) {
+        throw new GpuError(
+          `The adapter's ${limit} is too small: ${limits[limit]}, and Pollard needs ${least}`,
+        );
+      }
+    }
+    const requiredLimits = Object.fromEntries(RAISED.map((limit) => [limit, limits[limit]]));
+    const device = await adapter.requestDevice({ label: "pollard", requiredLimits });
+    const { description, device: id, vendor } = adapter.info;
+    const name = description || id || vendor || "unnamed adapter";
+    return new Gpu(device, { name, software: SOFTWARE.test(name), vendor, device: id });
+  }
+
+  /** Largest number of bytes one binding may cover. */
+  get maxBinding(): number {
+    return this.device.limits.maxStorageBufferBindingSize;
+  }
+
+  /**
+   * Creates a buffer that counts.
+   *
+   * @param size Bytes; rounded up to 16.
+   * @throws {GpuError} If the adapter cannot hold a buffer of that size.
+   */
+  buffer(label: string, size: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    this.check();
+    const rounded = Math.max(16, Math.ceil(size / 16) * 16);
+    if (rounded > this.device.limits.maxBufferSize) {
+      throw new GpuError(
+        `Buffer ${label} needs ${rounded} bytes, and this adapter's maxBufferSize is ${this.device.limits.maxBufferSize}`,
+      );
+    }
+    const buffer = this.device.createBuffer({ label, size: rounded, usage });
+    this.bytes += rounded;
+    return buffer;
+  }
+
+  /** Destroys a buffer made by {@linkcode Gpu.buffer}. */
+  release(buffer: GPUBuffer): void {
+    this.bytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  /**
+   * Throws what the device has complained of since the last check. WebGPU reports errors late:
+   * they surface here, at the next read-back, not at the call that caused them.
+   *
+   * @throws {DeviceLostError} If the device is lost.
+   * @throws {GpuError} If any call failed validation or ran out of memory.
+   */
+  check(): void {
+    if (this.#lost !== undefined) {
+      throw new DeviceLostError(`The GPU device was lost: ${this.#lost}`);
+    }
+    if (this.#errors.length > 0) {
+      const [first, ...rest] = this.#errors.splice(0);
+      const more = rest.length > 0 ? ` (and ${rest.length} more)` : "";
+      throw new GpuError(`WebGPU error: ${first}${more}`);
+    }
+  }
+
+  /**
+   * Waits for the verdict on every kernel compiled so far.
+   *
+   * @throws {GpuError} With the compiler's words and the generated source, if one failed.
+   */
+  async compiled(): Promise<void> {
+    const verdicts = await Promise.all(this.pending.splice(0));
+    const failed = verdicts.find(Boolean);
+    if (failed) {
+      this.#errors.length = 0; // what followed from it
+      throw new GpuError(failed);
+    }
+    this.check();
+  }
+
+  /**
+   * Copies ranges of buffers back to the host: one submission and one wait for all of them.
+   * An awaited read-back costs about 11 ms on Deno however little is read, so read rarely.
+   *
+   * @param ranges Buffers with offset and size in bytes (multiples of 4).
+   * @returns One array of bytes per range.
+   */
+  async read(
+    ranges: { buffer: GPUBuffer; offset: number; size: number }[],
+  ): Promise<ArrayBuffer[]> {
+    const total = ranges.reduce((sum, range) => sum + range.size, 0);
+    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
+    const staging = this.buffer("readback", total, usage);
+    try {
+      const encoder = this.device.createCommandEncoder();
+      let at = 0;
+      for (const { buffer, offset, size } of ranges) {
+        encoder.copyBufferToBuffer(buffer, offset, staging, at, size);
+        at += size;
+      }
+      this.device.queue.submit([encoder.finish()]);
+      try {
+        await staging.mapAsync(GPUMapMode.READ);
+      } catch (error) {
+        this.check();
+        throw new GpuError(`Reading back from the GPU failed: ${(error as Error).message}`);
+      }
+      await this.compiled();
+      const mapped = staging.getMappedRange();
+      at = 0;
+      return ranges.map(({ size }) => mapped.slice(at, at += size));
+    } finally {
+      this.release(staging);
+    }
+  }
+
+  /** Waits until the GPU has done all that was submitted. */
+  async idle(): Promise<void> {
+    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+    const fence = this.buffer("fence", 16, usage);
+    try {
+      await this.read([{ buffer: fence, offset: 0, size: 4 }]);
+    } finally {
+      this.release(fence);
+    }
+  }
+
+  /** Gives the device back. Buffers still alive on it are gone too. */
+  dispose(): void {
+    this.#disposed = true;
+    this.device.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,63 @@
+/** Launchers of `shaders/attention.wgsl`. @module */
+import text from "../../shaders/attention.wgsl" with { type: "text" };
+import type { Gpu } from "../gpu/device.ts";
+import { type Dispatch, flatGrid, type Plan } from "../gpu/kernel.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { vectorWidth, withCommon } from "./common.ts";
+
+const op = "attention";
+const page = withCommon(text);
+
+/** Sizes of one layer's attention: NH counts the heads that are computed. */
+export interface AttentionShape {
+  B: number;
+  T: number;
+  NH: number;
+  HS: number;
+  /** Place of this layer's first head among all live heads. */
+  head0: number;
+}
+
+/** Queries a thread holds: as many as registers bear on a GPU, more where loads are what costs. */
+function tile(gpu: Gpu, HS: number): number {
+  if (!gpu.info.software) return 1;
+  return HS <= 16 ? 4 : HS <= 64 ? 2 : 1;
+}
+
+function settings(plan: Plan, { B, T, NH, HS, head0 }: AttentionShape) {
+  const VEC = vectorWidth(HS);
+  const TQ = tile(plan.gpu, HS);
+  const BY_HEAD = plan.gpu.info.software ? 1 : 0;
+  return {
+    constants: { VEC, HV: HS / VEC, TQ, BY_HEAD, LANES: 1, GROUPS: 1 },
+    params: { B, T, NH, A: NH * HS / VEC, head0, scale: 1 / Math.sqrt(HS) },
+    grid: flatGrid(B * NH * Math.ceil(T / TQ), 64),
+  };
+}
+
+/** z = softmax(q k^T / sqrt(HS)) v for each live head, zg = gate z, and the rows' statistics. */
+export function attentionForward(
+  plan: Plan,
+  tensors: Record<"qkv" | "gates" | "z" | "zg" | "stats", Tensor>,
+  shape: AttentionShape,
+): Dispatch {
+  const { constants, params, grid } = settings(plan, shape);
+  return plan.call({ op, page, entry: "forward", constants }, { tensors, params, grid });
+}
+
+/** dqkv from dzg, and each row's part of its gate's gradient. */
+export function attentionBackward(
+  plan: Plan,
+  { z, ...tensors }: Record<"qkv" | "gates" | "z" | "stats" | "dzg" | "rowdot" | "dqkv", Tensor>,
+  shape: AttentionShape,
+): Dispatch[] {
+  const { constants, params, grid } = settings(plan, shape);
+  return [
+    plan.call({ op, page, entry: "backward_dq", constants }, {
+      tensors: { ...tensors, z },
+      params,
+      grid,
+    }),
+    plan.call({ op, page, entry: "backward_dkv", constants }, { tensors, params, grid }),
+  ];
+}

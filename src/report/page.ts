@@ -1,0 +1,211 @@
+/**
+ * `report.markup`: one file that shows a run, with no network, no script and nothing to install.
+ *
+ * @module
+ */
+
+import type { CycleResult, RunRecord, Sample } from "../record.ts";
+import { drawFigures, type Figure, type FigureName } from "./figures.ts";
+import { Html, markup, type MarkupValue } from "./html.ts";
+import { PAGE_CSS } from "./style.ts";
+import { count, loss, measured, percent, signed } from "./theme.ts";
+import { type Claim, claims, type KeyNumber, keyNumbers, standing, verdict } from "./verdict.ts";
+
+/**
+ * Writes the report of a run as one HTML page. What the records do not hold has no section.
+ *
+ * @param run The records of one run folder.
+ * @param figures Its figures, where they are drawn already.
+ */
+export function renderPage(run: RunRecord, figures: Figure[] = drawFigures(run)): string {
+  const at = new Map<FigureName, Figure>(figures.map((figure) => [figure.name, figure]));
+  const show = (...names: FigureName[]) =>
+    names.flatMap((name) => at.has(name) ? [figureHtml(at.get(name)!, names.length > 1)] : []);
+  const maps = show("entropy", "gradient"), fates = show("deaths", "gates");
+  const cycles = run.results?.cycles ?? [];
+  const numbers = keyNumbers(run), evidence = claims(run);
+  const page = markup`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>${title(run)}</title>
+<style>${new Html(PAGE_CSS)}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>${verdict(run)}</h1>
+<p class="quiet">${standing(run)}</p>
+</header>
+${[
+    section("Key numbers", numbers.length > 0 && keyTable(numbers)),
+    section("Timeline", show("timeline")),
+    section("Difference from the unpruned twin", show("difference")),
+    section("Loss, perplexity and sparsity", show("validation", "sparsity")),
+    section("Heads", maps.length + fates.length > 0 && [pair(maps), pair(fates)]),
+    section("Cycles", cycles.length > 0 && [show("cycles"), cyclesTable(cycles)]),
+    section("Samples", run.samples?.length ? samplesHtml(run.samples) : false),
+    section("What we claim, and the evidence", evidence.length > 0 && claimsTable(evidence)),
+    section("Configuration", recordTable(run.config)),
+    section("Environment", recordTable(run.environment)),
+    section("Data", dataHtml(run)),
+  ]}
+</main>
+</body>
+</html>
+`;
+  return page.text;
+}
+
+function title(run: RunRecord): string {
+  const model = run.config.model_name;
+  return `Pollard report${typeof model === "string" ? `: ${model}` : ""}`;
+}
+
+/** A section, or nothing at all where there is nothing to put in it. */
+function section(name: string, body: MarkupValue | false): Html | undefined {
+  if (body === false || (Array.isArray(body) && body.length === 0)) return undefined;
+  return markup`<section>
+<h2>${name}</h2>
+${body}
+</section>`;
+}
+
+/** A figure and its caption, which names it where a section has more than one. */
+function figureHtml({ svg, title, caption, name }: Figure, named: boolean): Html {
+  return markup`<figure id="figure-${name}">
+<div class="drawing">${new Html(svg)}</div>
+<figcaption>${named ? markup`<strong>${title}.</strong> ` : undefined}${caption}</figcaption>
+</figure>
+`;
+}
+
+function pair(figures: Html[]): Html | undefined {
+  return figures.length === 0 ? undefined : markup`<div class="pair">${figures}</div>\n`;
+}
+
+/** Names on the left, values on the right. */
+function namedTable(rows: [string, string][], kind: string): Html {
+  const body = rows.map(([name, value]) =>
+    markup`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`
+  );
+  return markup`<table class="${kind}"><tbody>\n${body}</tbody></table>\n`;
+}
+
+function table(head: string[], rows: MarkupValue[][], kind: string): Html {
+  const top = head.map((cell) => markup`<th scope="col">${cell}</th>`);
+  const body = rows.map((row) => markup`<tr>${row.map((cell) => markup`<td>${cell}</td>`)}</tr>\n`);
+  return markup`<div class="wide"><table class="${kind}">
+<thead><tr>${top}</tr></thead>
+<tbody>\n${body}</tbody></table></div>
+`;
+}
+
+function keyTable(rows: KeyNumber[]): Html {
+  const body = rows.map(({ name, value, aside }) =>
+    markup`<tr><th scope="row">${name}</th><td>${value}</td><td>${aside}</td></tr>\n`
+  );
+  return markup`<table class="key"><tbody>\n${body}</tbody></table>\n`;
+}
+
+function claimsTable(rows: Claim[]): Html {
+  return table(
+    ["Claim", "Finding", "In results.json"],
+    rows.map(({ claim, finding, evidence }) => [claim, finding, evidence]),
+    "claims",
+  );
+}
+
+/** The cycles in numbers. A column that no cycle has is left out. */
+function cyclesTable(cycles: CycleResult[]): Html {
+  const columns: [string, (cycle: CycleResult) => string | undefined][] = [
+    ["Cycle", ({ cycle }) => String(cycle)],
+    ["Heads pruned", ({ pruned_heads }) => String(pruned_heads.length)],
+    ["Left", ({ active_heads }) => String(active_heads)],
+    ["Sparsity", ({ sparsity }) => number(sparsity, percent)],
+    ["Before", ({ loss_before }) => number(loss_before, loss)],
+    ["After pruning", ({ loss_after_pruning }) => number(loss_after_pruning, loss)],
+    ["After fine-tuning", ({ loss_after_finetuning }) => number(loss_after_finetuning, loss)],
+    ["Unpruned twin", ({ unpruned_twin_loss }) => number(unpruned_twin_loss, loss)],
+    [
+      "Minus twin",
+      ({ loss_after_finetuning: own, unpruned_twin_loss: twin }) =>
+        measured(own) && measured(twin) ? signed(own - twin) : undefined,
+    ],
+    ["Random pruning", ({ random_pruning_loss }) => number(random_pruning_loss, loss)],
+    [
+      "Minus random",
+      ({ loss_after_finetuning: own, random_pruning_loss: random }) =>
+        measured(own) && measured(random) ? signed(own - random) : undefined,
+    ],
+  ];
+  const shown = columns.filter(([, value]) => cycles.some((cycle) => value(cycle) !== undefined));
+  return table(
+    shown.map(([name]) => name),
+    cycles.map((cycle) => shown.map(([, value]) => value(cycle) ?? "")),
+    "numbers",
+  );
+}
+
+function number(value: number | undefined, write: (value: number) => string): string | undefined {
+  return measured(value) ? write(value) : undefined;
+}
+
+function samplesHtml(samples: Sample[]): MarkupValue {
+  // The prompt is told apart from what the model added, where a sample repeats it.
+  const text = (sample: Sample, whole: string) =>
+    whole.startsWith(sample.prompt)
+      ? markup`<span class="quiet">${sample.prompt}</span>${whole.slice(sample.prompt.length)}`
+      : markup`${whole}`;
+  return [
+    markup`<p class="quiet">Written after the same prompt with the same seed, before and after.</p>`,
+    ...samples.map((sample) =>
+      markup`<article class="sample">
+<h3>${sample.prompt.trim() || "(no prompt)"} <span class="quiet">seed ${sample.seed}</span></h3>
+<div class="pair">
+<div><h4>Before pruning</h4><blockquote>${text(sample, sample.baseline)}</blockquote></div>
+<div><h4>Pruned</h4><blockquote>${text(sample, sample.pruned)}</blockquote></div>
+</div>
+</article>
+`
+    ),
+  ];
+}
+
+/** A record as a table of names and values; a record inside it becomes rows of its own. */
+function recordTable(record: object): Html | false {
+  const rows: [string, string][] = [];
+  const add = (prefix: string, value: unknown) => {
+    if (value === undefined || value === null) return;
+    if (typeof value === "object" && !Array.isArray(value)) {
+      for (const [key, inner] of Object.entries(value)) {
+        add(`${prefix}${prefix && "."}${key}`, inner);
+      }
+    } else rows.push([prefix, typeof value === "string" ? value : JSON.stringify(value)]);
+  };
+  add("", record);
+  return rows.length === 0 ? false : namedTable(rows, "record");
+}
+
+function dataHtml({ data }: RunRecord): MarkupValue {
+  const { parts, ...rest } = data;
+  const whole = Object.values(parts ?? {}).reduce((sum, { start, end }) => sum + end - start, 0);
+  return [
+    recordTable(rest) || undefined,
+    whole > 0
+      ? table(
+        ["Part", "From token", "To", "Tokens", "Share"],
+        Object.entries(parts).map(([name, { start, end }]) => [
+          name,
+          count(start),
+          count(end),
+          count(end - start),
+          percent((end - start) / whole),
+        ]),
+        "numbers",
+      )
+      : undefined,
+  ];
+}
