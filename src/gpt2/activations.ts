@@ -100,7 +100,9 @@ export class Activations implements Disposable {
     const { C, F, V, HS, L } = config;
     if (!Number.isInteger(B) || B < 1) throw new RangeError(`batch_size must be 1 or more: ${B}`);
     if (!Number.isInteger(T) || T < 1 || T > config.T) {
-      throw new RangeError(`max_length must be between 1 and the model's ${config.T} positions: ${T}`);
+      throw new RangeError(
+        `max_length must be between 1 and the model's ${config.T} positions: ${T}`,
+      );
     }
     this.#gpu = gpu;
     this.B = B;

@@ -1,0 +1,346 @@
+/**
+ * Training: gradients, moments and the step, which encodes, submits, and never waits.
+ *
+ * @module
+ */
+import { type Dispatch, Plan, replay } from "../gpu/kernel.ts";
+import { Arena, download, type Tensor, upload } from "../gpu/tensor.ts";
+import { Activations, RING } from "../gpt2/activations.ts";
+import { backward, headMetrics } from "../gpt2/backward.ts";
+import { Evaluator } from "../gpt2/evaluate.ts";
+import { forward, lossForward } from "../gpt2/forward.ts";
+import { type Gpt2, parameterArena, type ParameterTensors, tensorOf } from "../gpt2/model.ts";
+import type { Weights } from "../gpt2/checkpoint.ts";
+import { adamwStep, type HeadOwnership } from "../kernels/adamw.ts";
+import { HEAD_SUMS } from "../kernels/headstats.ts";
+import { globalNorm, NORM_THREADS } from "../kernels/norm.ts";
+
+/** How a model is trained. */
+export interface TrainerOptions {
+  /** Sequences in a batch. */
+  B: number;
+  /** Tokens in a sequence. */
+  T: number;
+  /** Adam's decay rates of the first and second moment; 0.9 and 0.999 unless given. */
+  betas?: readonly [number, number];
+  /** Added to Adam's denominator; 1e-8 unless given. */
+  eps?: number;
+  /** Decoupled weight decay of matrices (not biases, norms or positions); 0.01 unless given. */
+  weightDecay?: number;
+  /** Gradients are scaled down to this global L2 norm; 1 unless given, 0 for no clipping. */
+  clip?: number;
+  /** Most bytes of logits held at once; see {@linkcode Activations}. */
+  logitBytes?: number;
+}
+
+/** Loss and gradient norm of one step. */
+export interface StepResult {
+  /** Mean nats per token of the step's batch. */
+  loss: number;
+  /** Global L2 norm of the gradient before clipping. */
+  gradNorm: number;
+}
+
+/**
+ * Head metrics averaged over passes, L * NH numbers in (layer, head) order; NaN for pruned heads.
+ * Entropy, first-key weight and output norm come from forward, the rest from backward.
+ */
+export interface MeasuredHeads {
+  entropyNats: Float32Array;
+  entropy: Float32Array;
+  firstKey: Float32Array;
+  outputNorm: Float32Array;
+  gateGrad: Float32Array;
+  gradNorm: Float32Array;
+  gateGradAbs: Float32Array;
+  gateGradSq: Float32Array;
+}
+
+/** Order of the numbers in the device's sums; see `shaders/headstats.wgsl`. */
+const SUM_NAMES = [
+  "entropyNats",
+  "entropy",
+  "firstKey",
+  "outputNorm",
+  "gateGrad",
+  "gradNorm",
+  "gateGradAbs",
+  "gateGradSq",
+] as const satisfies readonly (keyof MeasuredHeads)[];
+
+/** Everything besides the weights that a step depends on. */
+export interface OptimizerState {
+  /** Steps taken; Adam's t. */
+  steps: number;
+  /** First and second moments, by parameter. */
+  m: Weights;
+  v: Weights;
+}
+
+/**
+ * Trains a model with AdamW (Loshchilov and Hutter 2019). A step only submits; losses gather on the
+ * device and are read together. Nothing is allocated after construction.
+ */
+export class Trainer implements Disposable {
+  readonly model: Gpt2;
+  readonly acts: Activations;
+  /** Gradients of the last pass, by parameter. */
+  readonly grads: ParameterTensors;
+  /** Scores text in the trainer's own activations. */
+  readonly evaluator: Evaluator;
+  readonly #betas: readonly [number, number];
+  readonly #plan: Plan;
+  readonly #gradArena: Arena;
+  readonly #m: ParameterTensors;
+  readonly #v: ParameterTensors;
+  readonly #factors: Tensor;
+  readonly #arenas: Arena[];
+  readonly #lists: Record<"pass" | "metrics" | "update", Dispatch[]>;
+  #steps = 0;
+  #unread = 0;
+  #measured = 0;
+
+  /**
+   * @throws {RangeError} If an option is out of range.
+   * @throws {GpuError} If the adapter cannot hold it.
+   */
+  constructor(model: Gpt2, options: TrainerOptions) {
+    const { betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.01, clip = 1 } = options;
+    const { gpu, layout, config, head0, live } = model;
+    const { B, T, logitBytes } = options;
+    for (const [name, value, below] of [["beta1", betas[0], 1], ["beta2", betas[1], 1]] as const) {
+      if (!(value >= 0 && value < below)) {
+        throw new RangeError(`${name} must be in [0, 1): ${value}`);
+      }
+    }
+    if (!(weightDecay >= 0)) throw new RangeError(`weight_decay must be 0 or more: ${weightDecay}`);
+    if (!(clip >= 0)) throw new RangeError(`clip must be 0 or more: ${clip}`);
+    this.model = model;
+    this.#betas = betas;
+    this.acts = new Activations(model, { B, T, training: true, ...(logitBytes && { logitBytes }) });
+    const grads = parameterArena(gpu, "gradients", layout);
+    const m = parameterArena(gpu, "first moments", layout);
+    const v = parameterArena(gpu, "second moments", layout);
+    this.grads = grads.tensors;
+    this.#gradArena = grads.arena;
+    this.#m = m.tensors;
+    this.#v = v.tensors;
+
+    // whole arena buffers, cut to what one binding may cover
+    const pieces = grads.arena.buffers.flatMap((buffer) => {
+      const out: Tensor[] = [];
+      for (let offset = 0; offset < buffer.size; offset += gpu.maxBinding) {
+        const size = Math.min(gpu.maxBinding, buffer.size - offset) / 4;
+        out.push({ buffer, offset, size });
+      }
+      return out;
+    });
+    const scratch = [pieces.length * NORM_THREADS, 4, model.heads]
+      .map((size) => new Arena(gpu, "optimizer", [size]));
+    const [partials, norm, factors] = scratch.map(({ tensors }) => tensors[0]);
+    this.#factors = factors;
+    this.#arenas = [grads.arena, m.arena, v.arena, ...scratch];
+    upload(gpu, factors, new Float32Array(model.heads).fill(1));
+
+    const plan = this.#plan = new Plan(gpu);
+    const { hyper, ring } = this.acts;
+    const [b1, b2] = betas;
+    this.#lists = {
+      pass: [
+        ...forward(plan, model, this.acts),
+        ...lossForward(plan, model, this.acts),
+        ...backward(plan, model, this.grads, this.acts),
+      ],
+      metrics: headMetrics(plan, model, this.grads, this.acts),
+      update: [
+        ...globalNorm(plan, { grads: pieces, partials, hyper, norm, ring }, { clip }),
+        ...layout.map(({ name, decay, heads, layer, shape }) => {
+          let owner: HeadOwnership | undefined;
+          if (heads !== undefined && layer !== undefined) {
+            owner = {
+              axis: heads,
+              head0: head0[layer],
+              HS: config.HS,
+              A: live[layer].length * config.HS,
+              columns: shape[shape.length - 1],
+            };
+          }
+          return adamwStep(plan, {
+            param: model.param(name),
+            grad: tensorOf(grads.tensors, name),
+            m: tensorOf(m.tensors, name),
+            v: tensorOf(v.tensors, name),
+            hyper,
+            norm,
+            factors,
+          }, { b1, b2, eps, decay: decay ? weightDecay : 0, ...(owner && { heads: owner }) });
+        }),
+      ],
+    };
+    this.evaluator = new Evaluator(model, this.acts);
+  }
+
+  /** Steps taken since construction or the restored state. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /** Steps whose results have not been read; at {@linkcode RING} of them, read before the next. */
+  get unread(): number {
+    return this.#unread;
+  }
+
+  /**
+   * One training step: forward, backward, clip, AdamW. Submits and returns.
+   *
+   * @param inputs B * T tokens. @param targets The tokens that follow them.
+   * @param learningRate Of this step.
+   * @param metrics Whether to add this batch's head metrics to the sums.
+   * @throws {RangeError} If the results of {@linkcode RING} steps are waiting to be read.
+   */
+  step(
+    inputs: Uint32Array,
+    targets: Uint32Array,
+    { learningRate, metrics = false }: { learningRate: number; metrics?: boolean },
+  ): void {
+    if (this.#unread >= RING) throw new RangeError(`Read the last ${RING} steps' results first`);
+    this.#steps++;
+    const [b1, b2] = this.#betas;
+    this.#submit(inputs, targets, [
+      learningRate,
+      1 / (1 - b1 ** this.#steps),
+      1 / Math.sqrt(1 - b2 ** this.#steps),
+      this.#unread++,
+    ], metrics ? ["pass", "metrics", "update"] : ["pass", "update"]);
+    if (metrics) this.#measured++;
+  }
+
+  /**
+   * Forward and backward for the head metrics alone: weights and moments stay as they are.
+   * The loss is not kept.
+   */
+  measure(inputs: Uint32Array, targets: Uint32Array): void {
+    this.#submit(inputs, targets, [0, 1, 1, RING - 1], ["pass", "metrics"]);
+    this.#measured++;
+  }
+
+  #submit(
+    inputs: Uint32Array,
+    targets: Uint32Array,
+    hyper: [number, number, number, number],
+    lists: ("pass" | "metrics" | "update")[],
+  ): void {
+    const { gpu } = this.model;
+    const scored = this.acts.upload(inputs, targets);
+    if (scored === 0) throw new RangeError("A batch without targets cannot be trained on");
+    upload(gpu, this.acts.hyper, new Float32Array([...hyper, 1 / scored]));
+    const encoder = gpu.device.createCommandEncoder();
+    this.#gradArena.clear(encoder);
+    const pass = encoder.beginComputePass();
+    for (const list of lists) replay(pass, this.#lists[list]);
+    pass.end();
+    gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  /**
+   * Waits for the steps submitted since the last read.
+   *
+   * @returns Their results, oldest first.
+   * @throws {GpuError} If anything went wrong on the device meanwhile.
+   */
+  async read(): Promise<StepResult[]> {
+    const count = this.#unread;
+    if (count === 0) return [];
+    const { buffer, offset } = this.acts.ring;
+    this.#unread = 0;
+    const [bytes] = await this.model.gpu.read([{ buffer, offset, size: count * 8 }]);
+    const ring = new Float32Array(bytes);
+    return Array.from(
+      { length: count },
+      (_, i) => ({ loss: ring[2 * i], gradNorm: ring[2 * i + 1] }),
+    );
+  }
+
+  /**
+   * Waits for the head metrics gathered since the last call, and starts anew.
+   *
+   * @throws {RangeError} If nothing was measured.
+   */
+  async readMetrics(): Promise<MeasuredHeads> {
+    const passes = this.#measured;
+    if (passes === 0) throw new RangeError("No head metrics were gathered");
+    const { gpu } = this.model;
+    const { sums } = this.acts;
+    const [values] = await download(gpu, sums);
+    upload(gpu, sums, new Float32Array(sums.size));
+    this.#measured = 0;
+    return Object.fromEntries(SUM_NAMES.map((name, i) => {
+      const live = Float32Array.from(
+        { length: this.model.heads },
+        (_, h) => values[h * HEAD_SUMS + i] / passes,
+      );
+      return [name, this.model.scatter(live, NaN)];
+    })) as unknown as MeasuredHeads;
+  }
+
+  /** Per-sequence gradients of the gates in the last pass with metrics: (B, live heads). */
+  async gateGradients(): Promise<Float32Array> {
+    return (await download(this.model.gpu, this.acts.gateGrads))[0];
+  }
+
+  /**
+   * Sets a learning-rate factor for each head; it scales the update of the head's own weights.
+   *
+   * @param factors L * NH numbers, 0 or more.
+   */
+  setHeadFactors(factors: Float32Array): void {
+    if (factors.length !== this.model.totalHeads || !factors.every((factor) => factor >= 0)) {
+      throw new RangeError(
+        "Head learning-rate factors must be one number of 0 or more for each head",
+      );
+    }
+    upload(this.model.gpu, this.#factors, this.model.gather(factors));
+  }
+
+  /** Copies moments and step count to the host. */
+  async state(): Promise<OptimizerState> {
+    const names = this.model.layout.map(({ name }) => name);
+    const tensors = [this.#m, this.#v].flatMap((map) => names.map((name) => tensorOf(map, name)));
+    const values = await download(this.model.gpu, ...tensors);
+    return {
+      steps: this.#steps,
+      m: new Map(names.map((name, i) => [name, values[i]])),
+      v: new Map(names.map((name, i) => [name, values[names.length + i]])),
+    };
+  }
+
+  /**
+   * Puts back what {@linkcode Trainer.state} copied.
+   *
+   * @throws {TypeError} If a moment is missing. @throws {RangeError} If one has another size.
+   */
+  restore({ steps, m, v }: OptimizerState): void {
+    for (const [map, values] of [[this.#m, m], [this.#v, v]] as const) {
+      for (const { name, size } of this.model.layout) {
+        const moment = values.get(name);
+        if (moment === undefined) throw new TypeError(`The optimizer state lacks ${name}`);
+        if (moment.length !== size) {
+          throw new RangeError(`Moment of ${name} has ${moment.length} values, not ${size}`);
+        }
+        upload(this.model.gpu, tensorOf(map, name), moment);
+      }
+    }
+    this.#steps = steps;
+  }
+
+  dispose(): void {
+    this.evaluator.dispose();
+    this.#plan.dispose();
+    this.acts.dispose();
+    for (const arena of this.#arenas) arena.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
