@@ -41,22 +41,26 @@ export interface MatmulShape {
   schedule?: MatmulSchedule;
 }
 
+/** Products of at least this many multiplications repay the longer compilation of a larger tile. */
+const LARGE = 1 << 26;
+
 /**
- * The schedule an adapter gets when nothing was timed. Measured on lavapipe 25 (2 cores, AVX2):
- * 8 x 8 numbers a thread give 12-13 GFLOP/s, 4 x 8 give 8; larger tiles gain 10 % and take three
- * times as long to compile.
+ * The schedule an adapter gets when nothing was timed. Measured on lavapipe 25 (2 cores, AVX2): tiles
+ * of 8 x 8 numbers a thread reach 12-13 GFLOP/s where 4 x 8 reach 8; 16 x 8 gain another 10-30 % on
+ * large products, and take three times as long to compile.
  */
-export function defaultSchedule(software: boolean): MatmulSchedule {
-  return software
+export function defaultSchedule(software: boolean, multiplications: number): MatmulSchedule {
+  if (!software) return { entry: "tiled", TM: 4, TN: 4, BK: 16 };
+  return multiplications < LARGE
     ? { entry: "registers", TM: 8, TN: 2, WX: 8, WY: 8 }
-    : { entry: "tiled", TM: 4, TN: 4, BK: 16 };
+    : { entry: "registers", TM: 16, TN: 2, WX: 8, WY: 4 };
 }
 
 /** out = a b (+ bias) (+ residual) (+ out), each operand stored as `product` says. */
 export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): Dispatch {
   const { product, M, N, K, accumulate = false } = shape;
   const schedule = shape.schedule ?? plan.gpu.matmulSchedule ??
-    defaultSchedule(plan.gpu.info.software);
+    defaultSchedule(plan.gpu.info.software, M * N * K);
   const lda = shape.aStride ?? (product === "tn" ? M : K);
   const ldb = product === "nt" ? K : N;
   const ldc = shape.outStride ?? N;

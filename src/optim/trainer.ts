@@ -333,6 +333,11 @@ export class Trainer implements Disposable {
     this.#steps = steps;
   }
 
+  /** The dispatches of a step by part, for profiles: replaying them is harmless to all but weights. */
+  get lists(): Readonly<Record<"pass" | "metrics" | "update", readonly Dispatch[]>> {
+    return this.#lists;
+  }
+
   dispose(): void {
     this.evaluator.dispose();
     this.#plan.dispose();

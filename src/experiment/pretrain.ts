@@ -1,0 +1,166 @@
+/**
+ * Trains a GPT-2 from nothing on a text: how the embedded model was made.
+ *
+ * @module
+ */
+import { evalWindows, splitTokens, TrainBatches } from "../data/batches.ts";
+import { trainBpe } from "../data/bpe.ts";
+import type { Corpus } from "../data/corpora.ts";
+import { sha256 } from "../data/files.ts";
+import type { Model } from "../data/model_files.ts";
+import { ngramLosses } from "../data/ngram.ts";
+import { Tokenizer } from "../data/tokenizer.ts";
+import { initWeights } from "../gpt2/checkpoint.ts";
+import { type Gpt2Sizes, makeConfig } from "../gpt2/config.ts";
+import { allHeads } from "../gpt2/layout.ts";
+import { Gpt2 } from "../gpt2/model.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { learningRate } from "../optim/schedule.ts";
+import { Trainer } from "../optim/trainer.ts";
+
+/** What to train, and for how long. */
+export interface PretrainOptions {
+  corpus: Corpus;
+  /** Model sizes; V is also the tokenizer's vocabulary. */
+  sizes: Gpt2Sizes;
+  batchSize: number;
+  /** Tokens in a training sequence. */
+  maxLength: number;
+  steps: number;
+  /** Peak learning rate: linear warm-up over 5 % of the steps, then cosine to a tenth. */
+  learningRate: number;
+  weightDecay: number;
+  /** Validate, and keep the best weights so far, every this many steps. */
+  evalFreq: number;
+  seed: number;
+}
+
+/** One look at the run, every few steps. */
+export interface PretrainProgress {
+  step: number;
+  loss: number;
+  tokensPerSecond: number;
+  /** Validation loss, at the steps that measured it. */
+  validation?: number;
+}
+
+/** The record that is committed beside the weights. */
+export interface PretrainRecord {
+  text: string;
+  text_sha256: string;
+  tokenizer_sha256: string;
+  parameters: number;
+  steps: number;
+  best_step: number;
+  batch_size: number;
+  max_length: number;
+  learning_rate: number;
+  weight_decay: number;
+  seed: number;
+  adapter: string;
+  seconds: number;
+  /** Nats per token on the test part, in windows of max_length; read once. */
+  test_loss: number;
+  /** The same tokens under interpolated n-gram models with the same tokenizer. */
+  ngram_test_losses: { unigram: number; bigram: number; trigram: number };
+  /** Validation loss by step. */
+  validation: [number, number][];
+}
+
+/**
+ * Share of the text's characters that the tokenizer learns from: less than the share of tokens that
+ * are trained on, so that no held-out text has shaped the vocabulary.
+ */
+const TOKENIZER_SHARE = 0.75;
+
+/** Steps whose losses are read together. */
+const READ_EVERY = 10;
+
+/**
+ * Trains a tokenizer and a model.
+ *
+ * @returns The weights that did best on validation text, and the record of their making.
+ * @throws {RangeError} If an option is out of range or the text too short.
+ */
+export async function pretrain(
+  gpu: Gpu,
+  options: PretrainOptions,
+  onProgress: (progress: PretrainProgress) => void = () => {},
+  signal?: AbortSignal,
+): Promise<{ model: Model; record: PretrainRecord }> {
+  const { corpus, sizes, batchSize: B, maxLength: T, steps, evalFreq, seed } = options;
+  const started = performance.now();
+  const config = makeConfig(sizes);
+  const { text } = corpus;
+  const json = trainBpe(text.slice(0, Math.floor(text.length * TOKENIZER_SHARE)), sizes.V);
+  const tokenizer = Tokenizer.fromJson(json);
+  const parts = splitTokens(tokenizer.encode(text), { T, B });
+  const batches = new TrainBatches(parts.train, { B, T, seed });
+
+  using model = new Gpt2(gpu, config, initWeights(config, seed));
+  using trainer = new Trainer(model, { B, T, weightDecay: options.weightDecay });
+  const schedule = {
+    peak: options.learningRate,
+    warmup: Math.ceil(steps * 0.05),
+    horizon: steps,
+    decay: "cosine",
+    floor: options.learningRate / 10,
+  } as const;
+  const validation: [number, number][] = [];
+  let best = { loss: Infinity, step: 0, weights: await model.weights() };
+  let since = performance.now();
+  for (let step = 1; step <= steps; step++) {
+    const { inputs, targets } = batches.next();
+    trainer.step(inputs, targets, { learningRate: learningRate(step - 1, schedule) });
+    const evaluates = step % evalFreq === 0 || step === steps;
+    if (step % READ_EVERY !== 0 && !evaluates) continue;
+    const results = await trainer.read();
+    const loss = results.reduce((sum, result) => sum + result.loss, 0) / results.length;
+    if (!Number.isFinite(loss)) throw new RangeError(`the loss became ${loss} by step ${step}`);
+    const tokensPerSecond = results.length * B * T / (performance.now() - since) * 1e3;
+    const progress: PretrainProgress = { step, loss, tokensPerSecond };
+    if (evaluates) {
+      const windows = evalWindows(parts.validation, T);
+      const { loss: held } = await trainer.evaluator.evaluate(windows, signal);
+      validation.push([step, held]);
+      progress.validation = held;
+      if (held < best.loss) best = { loss: held, step, weights: await model.weights() };
+    }
+    onProgress(progress);
+    since = performance.now();
+    signal?.throwIfAborted();
+  }
+  using chosen = new Gpt2(gpu, config, best.weights);
+  using judge = new Trainer(chosen, { B, T });
+  const { loss: testLoss } = await judge.evaluator.evaluate(evalWindows(parts.test, T), signal);
+  return {
+    model: {
+      config,
+      live: allHeads(config),
+      weights: best.weights,
+      tokenizerJson: json,
+      tokenizerConfig: { tokenizer_class: "GPT2Tokenizer", model_max_length: config.T },
+    },
+    record: {
+      text: corpus.name,
+      text_sha256: corpus.sha256,
+      tokenizer_sha256: await sha256(JSON.stringify(json)),
+      parameters: model.layout.reduce((sum, { size }) => sum + size, 0),
+      steps,
+      best_step: best.step,
+      batch_size: B,
+      max_length: T,
+      learning_rate: options.learningRate,
+      weight_decay: options.weightDecay,
+      seed,
+      adapter: gpu.info.name,
+      seconds: Math.round((performance.now() - started) / 1e3),
+      test_loss: testLoss,
+      ngram_test_losses: ngramLosses(
+        { train: parts.train, tuning: parts.validation, held: parts.test },
+        config.V,
+      ),
+      validation,
+    },
+  };
+}
