@@ -5,6 +5,7 @@
  */
 import { clearTimeout } from "node:timers";
 import { Format, MultiBar } from "./deps.ts";
+import { readEnv } from "./env.ts";
 
 /** Without a terminal, seconds from one line to the next. */
 export const PLAIN_INTERVAL_S = 5;
@@ -51,7 +52,7 @@ export interface ProgressOptions {
 /** stderr as a stream; a terminal that calls itself dumb gets plain lines. */
 export function stderrStream(): ProgressStream {
   return {
-    isTTY: Deno.stderr.isTerminal() && Deno.env.get("TERM") !== "dumb",
+    isTTY: Deno.stderr.isTerminal() && readEnv("TERM") !== "dumb",
     get columns() {
       try {
         return Deno.consoleSize().columns;
@@ -152,6 +153,7 @@ export class Progress implements Disposable {
         gracefulExit: false, // Ctrl-C is the caller's
         hideCursor: null, // a process that is killed would leave it hidden
         linewrap: true,
+        forceRedraw: true, // a line that is printed above wipes it out
         barsize: BAR.most,
         barCompleteChar: "=",
         barIncompleteChar: "-",
@@ -173,7 +175,7 @@ export class Progress implements Disposable {
     const [phase, ...rest] = progressParts(this.#state, this.#speed());
     const { step, total } = this.#state;
     const text = rest.join("  ");
-    const room = (this.#stream.columns ?? 80) - 1;
+    const room = (this.#stream.columns || 80) - 1;
     const barsize = Math.min(BAR.most, room - phase.length - text.length - 5);
     if (step === undefined || !total || barsize < BAR.least) {
       return [phase, text].join("  ").slice(0, room);

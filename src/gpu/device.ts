@@ -25,10 +25,10 @@ export interface AdapterInfo {
   readonly device: string;
 }
 
-/** The smallest limits a caller needs; a larger need is met as far as the adapter goes. */
+/** Which adapter to open. */
 export interface GpuOptions {
-  /** Which adapter to prefer where there are several. */
-  powerPreference?: GPUPowerPreference;
+  /** `auto` takes the fastest there is, `gpu` refuses a software adapter, `cpu` asks for one. */
+  device?: "auto" | "gpu" | "cpu";
   /** The adapter's provider; `navigator.gpu` unless given. */
   gpu?: GPU;
 }
@@ -84,9 +84,12 @@ export class Gpu implements Disposable {
    *
    * @throws {GpuError} If there is no adapter, or it lacks what every kernel needs.
    */
-  static async open({ powerPreference = "high-performance", gpu }: GpuOptions = {}): Promise<Gpu> {
+  static async open({ device: choice = "auto", gpu }: GpuOptions = {}): Promise<Gpu> {
     gpu ??= globalThis.navigator?.gpu;
-    const adapter = await gpu?.requestAdapter({ powerPreference });
+    const adapter = await gpu?.requestAdapter({
+      powerPreference: "high-performance",
+      forceFallbackAdapter: choice === "cpu",
+    });
     if (!adapter) {
       throw new GpuError(
         "No WebGPU adapter found: on Linux install a Vulkan driver and its loader (Debian: apt install libvulkan1 mesa-vulkan-drivers), which also computes without a GPU",
@@ -107,10 +110,19 @@ export class Gpu implements Disposable {
       }
     }
     const requiredLimits = Object.fromEntries(RAISED.map((limit) => [limit, limits[limit]]));
-    const device = await adapter.requestDevice({ label: "pollard", requiredLimits });
     const { description, device: id, vendor } = adapter.info;
     const name = description || id || vendor || "unnamed adapter";
-    return new Gpu(device, { name, software: SOFTWARE.test(name), vendor, device: id });
+    const software = SOFTWARE.test(name);
+    if (choice === "gpu" && software) {
+      throw new GpuError(
+        `The only adapter computes on the CPU: ${name}; leave device at auto to use it`,
+      );
+    }
+    if (choice === "cpu" && !software) {
+      throw new GpuError(`There is no software adapter; the one found is ${name}`);
+    }
+    const device = await adapter.requestDevice({ label: "pollard", requiredLimits });
+    return new Gpu(device, { name, software, vendor, device: id });
   }
 
   /** Largest number of bytes one binding may cover. */

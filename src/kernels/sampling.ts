@@ -1,11 +1,9 @@
 /** Launchers of `shaders/sampling.wgsl`. @module */
-import text from "../../shaders/sampling.wgsl" with { type: "text" };
+import page from "../../shaders/sampling.wgsl" with { type: "text" };
 import { type Dispatch, flatGrid, type Plan } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { withCommon } from "./common.ts";
 
 const op = "sampling";
-const page = withCommon(text);
 
 /** Numbers kept for each sequence in `cursors`; the page lists them. */
 export const CURSOR = 4;
@@ -13,7 +11,13 @@ export const CURSOR = 4;
 /** Numbers in `settings`. */
 export const SAMPLING_SETTINGS = 8;
 
-/** No token: where it stands for `stop`, nothing stops a sequence early. */
+/** Scratch numbers for each sequence; `tops` and `bins` begin as zeros. */
+export const SAMPLING_SCRATCH = { tops: 1, bins: 4 * 256, searches: 8 } as const;
+
+/** Largest vocabulary whose weights the integers of the page can sum. */
+const LARGEST_V = 2 ** 17 - 1;
+
+/** No token: where it stands for `stop`, nothing ends a sequence early. */
 const NONE = 0xffffffff;
 
 /** How the next token is chosen; the defaults draw from the model's own distribution. */
@@ -32,16 +36,30 @@ export interface SamplingOptions {
   vocabSize?: number;
 }
 
+/** The searches that find a token, in order; see the page. */
+export type SamplingSearches = readonly ("top-k" | "top-p" | "draw")[];
+
+const KIND = { "top-k": 0, "top-p": 1, "draw": 2 } as const;
+
+/** Options as the device wants them. */
+export interface SamplingRule {
+  /** Which searches are needed. */
+  searches: SamplingSearches;
+  /** The page's `Settings`. */
+  settings: Uint32Array;
+}
+
 /**
- * Checks the options and packs them as the page's `Settings`.
+ * Checks options and packs them.
  *
  * @param V Vocabulary size of the model.
  * @throws {RangeError} If one is out of its range.
  */
-export function samplingSettings(
-  { temperature = 1, topK = 0, topP = 1, seed = 0, stop, vocabSize }: SamplingOptions,
+export function samplingRule(
+  { temperature = 1, topK = 0, topP = 1, seed = 0, stop, ...rest }: SamplingOptions,
   V: number,
-): Uint32Array {
+): SamplingRule {
+  const { vocabSize = V } = rest;
   const whole = (name: string, value: number, least: number, most: number) => {
     if (!Number.isSafeInteger(value) || value < least || value > most) {
       throw new RangeError(`${name} must be a whole number from ${least} to ${most}: ${value}`);
@@ -54,17 +72,22 @@ export function samplingSettings(
   whole("top_k", topK, 0, Number.MAX_SAFE_INTEGER);
   whole("seed", seed, 0, Number.MAX_SAFE_INTEGER);
   if (stop !== undefined) whole("stop token", stop, 0, V - 1);
-  if (vocabSize !== undefined) whole("vocabulary size", vocabSize, 1, V);
+  whole("vocabulary size", vocabSize, 1, V);
 
-  const greedy = temperature === 0;
-  const k = greedy ? 1 : topK === 0 ? NONE : Math.min(topK, NONE);
+  const greedy = temperature === 0 || topK === 1;
+  const k = greedy ? 1 : topK === 0 ? vocabSize : Math.min(topK, vocabSize);
   const words = new DataView(new ArrayBuffer(SAMPLING_SETTINGS * 4));
-  [seed >>> 0, Math.floor(seed / 2 ** 32), stop ?? NONE, vocabSize ?? V, k]
+  [seed >>> 0, Math.floor(seed / 2 ** 32), stop ?? NONE, vocabSize, k]
     .forEach((word, i) => words.setUint32(i * 4, word, true));
   words.setFloat32(20, topP, true);
-  // capped so that 0 times it is 0
+  // finite, so that 0 times it is 0; greedy looks at no weight
   words.setFloat32(24, greedy ? 1 : Math.min(1 / temperature, 1e30), true);
-  return new Uint32Array(words.buffer);
+  const searches: SamplingSearches = greedy ? ["top-k"] : [
+    ...(k < vocabSize ? ["top-k"] as const : []),
+    ...(Math.fround(topP) < 1 ? ["top-p"] as const : []),
+    "draw",
+  ];
+  return { searches, settings: new Uint32Array(words.buffer) };
 }
 
 /** out[b] = inp[b, last[b]]: the row of each sequence's last token. inp (B, T, C), out (B, C). */
@@ -73,29 +96,95 @@ export function samplingGather(
   tensors: Record<"inp" | "cursors" | "out", Tensor>,
   shape: { B: number; T: number; C: number },
 ): Dispatch {
-  return plan.call({ op, page, entry: "gather", constants: { VEC: 1, LANES: 1, GROUPS: 1 } }, {
+  return plan.call({ op, page, entry: "gather" }, {
     tensors,
     params: shape,
     grid: flatGrid(shape.B * shape.C, 64),
   });
 }
 
+/** Tensors of {@linkcode samplingNext}; the last three are scratch. */
+export type SamplingTensors = Record<
+  "logits" | "settings" | "cursors" | "tokens" | keyof typeof SAMPLING_SCRATCH,
+  Tensor
+>;
+
 /**
  * Chooses the next token of every sequence that has not ended, appends it to `tokens` (B, T) and
- * moves its cursor on. Logits are (B, stride); the settings say how many columns count. `lanes`, a
- * power of two, is how many threads share a sequence: the adapter's usual number unless given.
+ * moves its cursor on.
+ *
+ * @param tensors Logits are (B, stride); the settings say how many columns count.
+ * @param searches Those of the rule whose settings are on the device.
+ * @throws {RangeError} If the vocabulary is larger than 131,071.
  */
 export function samplingNext(
   plan: Plan,
-  tensors: Record<"logits" | "settings" | "cursors" | "tokens", Tensor>,
-  { lanes, ...shape }: { B: number; T: number; stride: number; lanes?: number },
-): Dispatch {
-  const LANES = lanes ?? (plan.gpu.info.software ? 1 : 256);
-  // a sequence a thread on software adapters: as many as one SIMD register has lanes
-  const team = { LANES, GROUPS: LANES === 1 ? 8 : 1 };
-  return plan.call({ op, page, entry: "next", constants: { VEC: 1, ...team } }, {
-    tensors,
-    params: shape,
-    grid: flatGrid(shape.B, team.GROUPS),
+  { logits, settings, cursors, tokens, tops, bins, searches: scratch }: SamplingTensors,
+  { B, T, V, stride, searches }: {
+    B: number;
+    T: number;
+    V: number;
+    stride: number;
+    searches: SamplingSearches;
+  },
+): Dispatch[] {
+  if (V > LARGEST_V) {
+    throw new RangeError(`Cannot sample from more than ${LARGEST_V} tokens: ${V}`);
+  }
+  // four digits of the key, then those of the id
+  const idDigits = Math.max(1, Math.ceil(Math.log2(V) / 8));
+  const digits = [24, 16, 8, 0].map((shift) => ({ by_key: 1, shift }));
+  for (let i = idDigits - 1; i >= 0; i--) digits.push({ by_key: 0, shift: 8 * i });
+  const RESTS = 2 ** (8 * idDigits) - 1;
+  /** The bits of a word whose lowest `bits` are not yet found. */
+  const found = (word: number, bits: number) => word - 2 ** bits + 1;
+
+  const grid = flatGrid(B * V, 64);
+  const highest = plan.call({ op, page, entry: "highest" }, {
+    tensors: { logits, settings, tops },
+    params: { B, V, stride },
+    grid,
   });
+  const rounds = searches.flatMap((kind, search) =>
+    digits.flatMap(({ by_key, shift }, digit) => {
+      const [START, END] = [digit === 0, digit === digits.length - 1];
+      const FULL = START && search === 0, FINISH = END && search === searches.length - 1;
+      const draws = START && kind === "draw";
+      const constants = Object.fromEntries(
+        Object.entries({ START, END, FULL, FINISH }).map(([name, is]) => [name, is ? 1 : 0]),
+      );
+      return [
+        plan.call({ op, page, entry: "tally" }, {
+          tensors: { logits, settings, tops, searches: scratch, bins },
+          params: {
+            B,
+            V,
+            stride,
+            by_key,
+            shift,
+            key_mask: by_key ? found(NONE, shift + 8) : NONE,
+            rest_mask: by_key ? 0 : found(RESTS, shift + 8),
+          },
+          grid,
+        }),
+        plan.call({
+          op,
+          page,
+          entry: "narrow",
+          constants: { ...constants, KIND: KIND[kind], RESTS },
+        }, {
+          tensors: {
+            bins,
+            searches: scratch,
+            ...((START || FINISH) && { settings }),
+            ...((draws || FINISH) && { cursors }),
+            ...(FINISH && { tops, tokens }),
+          },
+          params: { B, T, by_key, shift },
+          grid: [Math.ceil(B / 64)],
+        }),
+      ];
+    })
+  );
+  return [highest, ...rounds];
 }

@@ -72,6 +72,9 @@ const SUM_NAMES = [
 export interface OptimizerState {
   /** Steps taken; Adam's t. */
   steps: number;
+  /** Head metrics gathered and not read yet, and over how many passes. */
+  sums: Float32Array;
+  measured: number;
   /** First and second moments, by parameter. */
   m: Weights;
   v: Weights;
@@ -302,13 +305,15 @@ export class Trainer implements Disposable {
     upload(this.model.gpu, this.#factors, this.model.gather(factors));
   }
 
-  /** Copies moments and step count to the host. */
+  /** Copies moments, gathered metrics and step count to the host. */
   async state(): Promise<OptimizerState> {
     const names = this.model.layout.map(({ name }) => name);
     const tensors = [this.#m, this.#v].flatMap((map) => names.map((name) => tensorOf(map, name)));
-    const values = await download(this.model.gpu, ...tensors);
+    const [sums, ...values] = await download(this.model.gpu, this.acts.sums, ...tensors);
     return {
       steps: this.#steps,
+      sums,
+      measured: this.#measured,
       m: new Map(names.map((name, i) => [name, values[i]])),
       v: new Map(names.map((name, i) => [name, values[names.length + i]])),
     };
@@ -319,7 +324,10 @@ export class Trainer implements Disposable {
    *
    * @throws {TypeError} If a moment is missing. @throws {RangeError} If one has another size.
    */
-  restore({ steps, m, v }: OptimizerState): void {
+  restore({ steps, sums, measured, m, v }: OptimizerState): void {
+    if (sums.length !== this.acts.sums.size) {
+      throw new RangeError(`The optimizer state is of another number of heads`);
+    }
     for (const [map, values] of [[this.#m, m], [this.#v, v]] as const) {
       for (const { name, size } of this.model.layout) {
         const moment = values.get(name);

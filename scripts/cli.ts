@@ -1,0 +1,225 @@
+/**
+ * The shell that every script shares: a command line, exit codes, Ctrl-C. Results go to stdout and
+ * everything else to stderr. Nothing is coloured but the stacks that `POLLARD_DEBUG=1` asks for, and
+ * those not where `NO_COLOR` is set.
+ *
+ * | exit code | |
+ * | --- | --- |
+ * | 0 | done |
+ * | 1 | it failed while it ran: the device was lost, the disk is full, our mistake |
+ * | 2 | the input is at fault: options, files, text, no adapter |
+ * | 130 | stopped by Ctrl-C |
+ *
+ * @module
+ */
+import denoJson from "../deno.json" with { type: "json" };
+import { blameInput, isInputError, preparing } from "../src/errors.ts";
+import { checkChoice, checkNumber, type NumberRange } from "../src/ranges.ts";
+import { Command, CommanderError } from "./deps.ts";
+import { readEnv } from "./env.ts";
+export { Option } from "./deps.ts";
+export { preparing } from "../src/errors.ts";
+export { Progress } from "./progress.ts";
+
+/** What `--help` begins and ends with. */
+export interface CommandText {
+  /** How it is called: `deno task generate`. */
+  name: string;
+  /** What it does, in a sentence or a few. */
+  description: string;
+  /** Printed under the options: examples, notes. */
+  after?: string;
+}
+
+/**
+ * A command that takes options in the house's way: spelled with underscores in `--help`, with
+ * underscores or dashes by the user. Add options to it and hand it to {@linkcode parseCommand}.
+ *
+ * @example
+ * ```ts ignore
+ * await runMain(async (signal) => {
+ *   const { seed, json } = parseCommand(
+ *     newCommand({ name: "deno task generate", description: "Continues a prompt." })
+ *       .option("--seed <number>", "decides the draws", wholeOption("seed", { min: 0 }), 42)
+ *       .option("--json", "print one JSON line"),
+ *   );
+ * });
+ * ```
+ */
+export function newCommand({ name, description, after }: CommandText): Command {
+  const command = new Command(name)
+    .description(description)
+    .helpOption("-h, --help", "print this help")
+    .version(denoJson.version, "--version", "print the version")
+    .showHelpAfterError("(--help lists the options)")
+    .exitOverride();
+  if (after) command.addHelpText("after", "\n" + after);
+  return command;
+}
+
+/** What {@linkcode parseCommand} takes: a command with its options' types. */
+// deno-lint-ignore no-explicit-any -- the package's own bound
+export type AnyCommand = Command<any, any, any>;
+
+/**
+ * Parses the command line. Arguments that are not options are in `command.processedArgs` afterwards.
+ *
+ * @param args The command line; the process's own unless given.
+ * @returns The options' values.
+ * @throws {CommanderError} If help was asked for, or an option is unknown, incomplete or too many;
+ * all there is to say was printed. {@linkcode runMain} knows it.
+ * @throws {RangeError | TypeError} If a value is bad, as an input error.
+ */
+export function parseCommand<C extends AnyCommand>(
+  command: C,
+  args: readonly string[] = Deno.args,
+): ReturnType<C["opts"]> {
+  preparing(() => command.parse(withUnderscores(command, args), { from: "user" }));
+  return command.opts();
+}
+
+/**
+ * Spells options as the command does, where they are written with dashes; values stay as they are.
+ * An option's value is never another option: `--text --json` lacks a text (`--text=--json` has one).
+ */
+function withUnderscores(command: AnyCommand, args: readonly string[]): string[] {
+  const known = new Map(command.options.map((option) => [option.long, option]));
+  const spell = (arg: string): string => {
+    const [flag, ...value] = arg.split("=");
+    const spelled = "--" + flag.slice(2).replaceAll("-", "_");
+    return known.has(flag) || !known.has(spelled) ? arg : [spelled, ...value].join("=");
+  };
+  const out: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    if (args[i] === "--") return [...out, ...args.slice(i)];
+    const arg = args[i].startsWith("--") ? spell(args[i]) : args[i];
+    out.push(arg);
+    const option = known.get(arg);
+    if (!option?.required || i + 1 === args.length) continue;
+    if (known.has(spell(args[i + 1]).split("=")[0])) {
+      command.error(`error: option '${option.flags}' argument missing`, {
+        code: "commander.optionMissingArgument",
+      });
+    }
+    out.push(args[++i]);
+  }
+  return out;
+}
+
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+/**
+ * Reads an option's number.
+ *
+ * @returns A parser, which throws a RangeError that names the option.
+ */
+export function numberOption(name: string, range: NumberRange = {}): (text: string) => number {
+  return (text) => checkNumber(name, NUMBER.test(text) ? Number(text) : NaN, range, text);
+}
+
+/** Reads an option's whole number; see {@linkcode numberOption}. */
+export function wholeOption(name: string, range: NumberRange = {}): (text: string) => number {
+  return numberOption(name, { ...range, whole: true });
+}
+
+/** Reads one of a few words. */
+export function choiceOption<const C extends string>(
+  name: string,
+  choices: readonly C[],
+): (text: string) => C {
+  return (text) => checkChoice(name, text, choices);
+}
+
+/** Reads a path or another text that must not be empty. */
+export function textOption(name: string): (text: string) => string {
+  return (text) => {
+    if (text.trim() === "") throw new TypeError(`${name} must not be empty`);
+    if (text.includes("\0")) throw new TypeError(`${name} must not hold a NUL character`);
+    return text;
+  };
+}
+
+/** Prints a result for programs: one line of JSON on stdout. */
+export function printJson(value: unknown): void {
+  console.log(JSON.stringify(value));
+}
+
+/** What the user is told of an error, and the exit code. */
+export interface ErrorReport {
+  code: number;
+  /** Empty where all was said already. */
+  message: string;
+}
+
+/**
+ * What to say of an error that ends a script.
+ *
+ * @param options.interrupted Whether Ctrl-C was pressed.
+ * @param options.debug Whether to show the stack.
+ */
+export function reportError(
+  error: unknown,
+  { interrupted = false, debug = false }: { interrupted?: boolean; debug?: boolean } = {},
+): ErrorReport {
+  if (error instanceof CommanderError) return { code: error.exitCode === 0 ? 0 : 2, message: "" };
+  if (!(error instanceof Error)) return { code: 1, message: String(error) };
+  if (interrupted && error.name === "AbortError") return { code: 130, message: error.message };
+  const colors = !Deno.noColor && Deno.stderr.isTerminal();
+  const said = debug ? Deno.inspect(error, { colors }) : `${error.name}: ${error.message}`;
+  if (isInputError(error)) return { code: 2, message: said };
+  if (debug || !isMistake(error)) return { code: 1, message: said };
+  const advice =
+    "This is a mistake in Pollard, not in what you gave it. POLLARD_DEBUG=1 shows where.";
+  return { code: 1, message: `${said}\n${advice}` };
+}
+
+/** Types that, outside of preparation, only wrong code throws. */
+function isMistake(error: Error): boolean {
+  return error instanceof TypeError || error instanceof RangeError ||
+    error instanceof ReferenceError || error instanceof SyntaxError ||
+    error.name === "AssertionError";
+}
+
+/** `deno task` passes Ctrl-C on to a process that the terminal told too: within this, it is one. */
+const SAME_INTERRUPT_MS = 500;
+
+/**
+ * Runs a script and ends the process with its exit code.
+ *
+ * @param main The script. Its signal is aborted by Ctrl-C: save what must be saved, then throw an
+ * `AbortError`, whose message is printed (`signal.throwIfAborted()` does, where there is nothing to
+ * say). A second Ctrl-C ends the process at once. May return an exit code other than 0.
+ */
+export async function runMain(
+  main: (signal: AbortSignal) => Promise<number | void>,
+): Promise<never> {
+  const controller = new AbortController();
+  let interruptedAt: number | undefined;
+  const onInterrupt = () => {
+    const time = performance.now();
+    if (interruptedAt === undefined) {
+      interruptedAt = time;
+      console.error("\nStopping; press Ctrl-C again to stop at once.");
+      controller.abort(new DOMException("Stopped.", "AbortError"));
+    } else if (time - interruptedAt > SAME_INTERRUPT_MS) {
+      console.error("\nStopped at once.");
+      Deno.exit(130);
+    }
+  };
+  Deno.addSignalListener("SIGINT", onInterrupt);
+  let code: number;
+  try {
+    code = await main(controller.signal) ?? 0;
+  } catch (error) {
+    const interrupted = controller.signal.aborted;
+    const report = reportError(error, { interrupted, debug: readEnv("POLLARD_DEBUG") === "1" });
+    if (report.message) console.error(report.message);
+    code = report.code;
+  }
+  Deno.exit(code); // not by itself: a poll of the GPU may still be under way
+}
+
+/** Refuses input for a reason that no type of error tells: exit code 2. */
+export function refuse(message: string): never {
+  throw blameInput(new TypeError(message));
+}

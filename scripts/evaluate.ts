@@ -1,0 +1,80 @@
+/**
+ * `deno task evaluate`: see --help.
+ *
+ * @module
+ */
+import {
+  newCommand,
+  Option,
+  parseCommand,
+  preparing,
+  printJson,
+  runMain,
+  textOption,
+  wholeOption,
+} from "./cli.ts";
+import { loadText } from "../src/data/corpora.ts";
+import { loadModel } from "../src/data/model_files.ts";
+import { evaluateText } from "../src/experiment/evaluate_text.ts";
+import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
+import { embeddedModel } from "../src/experiment/setup.ts";
+import { Gpu } from "../src/gpu/device.ts";
+
+const AFTER =
+  `Windows of max_length tokens, stride apart; of each window only the tokens that no earlier
+window scored count. A smaller stride gives tokens more context: lower loss, more time.
+
+Examples:
+  deno task evaluate --text_file moby_dick
+  deno task evaluate --model_name runs/RUN/model --text_file my.txt --stride 64 --json`;
+
+await runMain(async (signal) => {
+  const command = newCommand({
+    name: "deno task evaluate",
+    description: "Measures a model's loss and perplexity on a text.",
+    after: AFTER,
+  })
+    .addOption(
+      new Option("--model_name <dir>", "embedded, or a Hugging Face GPT-2 folder or its URL")
+        .default(EMBEDDED_MODEL).argParser(textOption("model_name")),
+    )
+    .addOption(
+      new Option("--text_file <file>", "moby_dick (embedded), or a UTF-8 text file")
+        .makeOptionMandatory().argParser(textOption("text_file")),
+    )
+    .addOption(
+      new Option("--max_length <tokens>", "tokens in a window (default: the model's context)")
+        .argParser(wholeOption("max_length", { min: 1 })),
+    )
+    .addOption(
+      new Option("--stride <tokens>", "tokens from one window to the next (default: max_length)")
+        .argParser(wholeOption("stride", { min: 1 })),
+    )
+    .addOption(
+      new Option("--batch_size <number>", "windows scored at once")
+        .default(8).argParser(wholeOption("batch_size", { min: 1, max: 4096 })),
+    )
+    .option("--json", "print the result as one JSON line");
+  const { model_name, text_file, max_length, stride, batch_size, json } = parseCommand(command);
+  const { gpu, model, text } = await preparing(async () => {
+    const model = await loadModel(model_name === EMBEDDED_MODEL ? embeddedModel() : model_name);
+    const { text } = await loadText(text_file);
+    return { gpu: await Gpu.open(), model, text };
+  });
+  using _gpu = gpu;
+  const result = await preparing(() =>
+    evaluateText(gpu, model, text, {
+      ...(max_length !== undefined && { maxLength: max_length }),
+      ...(stride !== undefined && { stride }),
+      batchSize: batch_size,
+      signal,
+    })
+  );
+  if (json) printJson(result);
+  else {
+    console.log(
+      `loss ${result.loss.toFixed(4)} nats per token, perplexity ${result.perplexity.toFixed(2)} ` +
+        `(${result.predicted} of ${result.tokens} tokens predicted)`,
+    );
+  }
+});

@@ -1,0 +1,163 @@
+/**
+ * The command line of `deno task experiment`.
+ *
+ * @module
+ */
+import {
+  checkOptions,
+  DEFAULTS,
+  type ExperimentOptions,
+  OPTION_RULES,
+} from "../src/experiment/options.ts";
+import { STRATEGIES } from "../src/plasticity/scores.ts";
+import { preparing } from "../src/errors.ts";
+import {
+  type AnyCommand,
+  choiceOption,
+  newCommand,
+  numberOption,
+  Option,
+  parseCommand,
+  refuse,
+  textOption,
+} from "./cli.ts";
+
+/** What the command line asks for: a new run, or one to go on with. */
+export type ExperimentCommand =
+  | { readonly options: ExperimentOptions; readonly resume?: undefined; readonly json: boolean }
+  | { readonly options?: undefined; readonly resume: string; readonly json: boolean };
+
+/** Options by heading: placeholder and help. Ranges and defaults are the library's. */
+const GROUPS: Record<string, Partial<Record<keyof ExperimentOptions, [string, string]>>> = {
+  "Model and text:": {
+    model_name: ["<dir>", "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL"],
+    text: ["<file>", "moby_dick (embedded), or a UTF-8 text file"],
+    max_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
+    batch_size: ["<number>", "sequences in a batch"],
+    device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],
+    seed: ["<number>", "decides batches, samples and random pruning"],
+  },
+  "Training:": {
+    learning_rate: ["<rate>", "AdamW's highest learning rate"],
+    training_steps: ["<steps>", "steps over which the learning rate falls"],
+    warmup_steps: [
+      "<steps>",
+      "most steps before the first pruning, fewer where the loss is stable",
+    ],
+    stability_window: ["<number>", "losses that must be stable to end the warm-up"],
+    finetuning_steps: ["<steps>", "steps after each pruning"],
+    eval_freq: ["<steps>", "steps from one validation to the next"],
+    eval_tokens: ["<tokens>", "validation tokens scored each time, 0 for all"],
+    test_tokens: ["<tokens>", "test tokens scored at the end, 0 for all"],
+  },
+  "Pruning:": {
+    pruning_level: ["<share>", "share of heads that are gone at the end, 0 to 1"],
+    cycles: ["<number>", "times to prune and fine-tune"],
+    strategy: ["<name>", "which heads go first; see below"],
+    controller_reg_weight: ["<weight>", "L1 weight of the controller's gates"],
+    controller_update_freq: ["<steps>", "steps from one update of the controller to the next"],
+    controls: ["", "also run an unpruned twin and random pruning on the same batches"],
+  },
+  "Output:": {
+    output_dir: ["<dir>", "folder in which the run gets a folder of its own"],
+  },
+};
+
+const AFTER = `Strategies:
+${
+  Object.values(STRATEGIES)
+    .map(({ name, description }) => `  ${name.padEnd(12)}${description}`).join("\n")
+}
+
+Options may be spelled with dashes too: --pruning-level=0.3
+
+Examples:
+  deno task experiment
+  deno task experiment --pruning_level 0.5 --cycles 5 --strategy importance
+  deno task experiment --model_name ./gpt2 --text ./my.txt --max_length 128 --learning_rate 5e-5
+  deno task experiment --resume runs/RUN`;
+
+/** The options that may stand beside `--resume`: they do not change what the run computes. */
+const BESIDE_RESUME = ["resume", "json", "no_wandb"];
+
+/**
+ * Parses the command line of an experiment.
+ *
+ * @param args The command line; the process's own unless given.
+ * @param command A fresh one unless given.
+ * @throws {CommanderError | RangeError | TypeError} As `parseCommand` does.
+ */
+export function parseExperiment(
+  args?: readonly string[],
+  command: AnyCommand = experimentCommand(),
+): ExperimentCommand {
+  const values = parseCommand(command, args) as Record<string, unknown>;
+  const json = values.json === true;
+  if (values.resume !== undefined) {
+    const given = command.options.map((option) => option.attributeName())
+      .filter((name) => command.getOptionValueSource(name) === "cli");
+    const other = given.find((name) => !BESIDE_RESUME.includes(name));
+    if (other) {
+      refuse(`${other} cannot be changed by --resume, which goes on with the run's own options`);
+    }
+    return { resume: values.resume as string, json };
+  }
+  if (values.no_controls && command.getOptionValueSource("controls") === "cli") {
+    refuse("controls and no_controls cannot both be given");
+  }
+  const names = Object.keys(OPTION_RULES);
+  const own = Object.fromEntries(names.map((name) => [name, values[name]]));
+  return { options: preparing(() => checkOptions(own)), json };
+}
+
+/** The command with all its options. */
+export function experimentCommand(): AnyCommand {
+  const command: AnyCommand = newCommand({
+    name: "deno task experiment",
+    description:
+      "Trains a GPT-2, prunes its attention heads over several cycles, fine-tunes it, and " +
+      "compares the result with an unpruned twin and with random pruning.",
+    after: AFTER,
+  });
+  for (const [heading, options] of Object.entries(GROUPS)) {
+    for (const [key, [placeholder, help]] of Object.entries(options)) {
+      const name = key as keyof ExperimentOptions;
+      const option = new Option(`--${name} ${placeholder}`.trim(), help)
+        .default(DEFAULTS[name]).helpGroup(heading);
+      const parser = parserOf(name);
+      if (parser) option.argParser(parser);
+      command.addOption(option);
+    }
+  }
+  const no = new Option("--no_controls", "leave both out").helpGroup("Pruning:")
+    .implies({ controls: false });
+  const resume = new Option("--resume <dir>", "go on with a run that was stopped or killed")
+    .helpGroup("Output:").argParser(textOption("resume"));
+  return command
+    .addOption(no)
+    .addOption(resume)
+    .addOption(new Option("--json", "print the results as one JSON line").helpGroup("Output:"))
+    .addOption(
+      new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")
+        .helpGroup("Output:"),
+    );
+}
+
+/** Words of other programs for the devices. */
+const DEVICE_WORDS: Readonly<Record<string, string>> = { cuda: "gpu" };
+
+function parserOf(name: keyof ExperimentOptions): ((text: string) => string | number) | undefined {
+  const rule = OPTION_RULES[name];
+  switch (rule.kind) {
+    case "number":
+      return numberOption(name, rule.range);
+    case "choice": {
+      const choice = choiceOption(name, rule.choices);
+      return name === "device" ? (text) => choice(DEVICE_WORDS[text] ?? text) : choice;
+    }
+    case "text":
+      return textOption(name);
+    case "flag":
+      return undefined;
+  }
+}

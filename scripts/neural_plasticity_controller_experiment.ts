@@ -1,0 +1,41 @@
+/**
+ * `deno task experiment`: see --help.
+ *
+ * @module
+ */
+import { preparing, printJson, Progress, runMain } from "./cli.ts";
+import { parseExperiment } from "./experiment_options.ts";
+import { resumeExperiment, startExperiment } from "../src/experiment/run.ts";
+import { Gpu } from "../src/gpu/device.ts";
+import { readRun } from "../src/report/read.ts";
+import { verdict } from "../src/report/verdict.ts";
+import { writeReport } from "../src/report/write.ts";
+
+await runMain(async (signal) => {
+  const { options, resume, json } = parseExperiment();
+  using gpu = await preparing(() => Gpu.open({ device: options?.device ?? "auto" }));
+  const progress = new Progress();
+  const listeners = {
+    onProgress: (p: Parameters<Progress["update"]>[0]) => progress.update(p),
+    onMessage: (line: string) => progress.log(line),
+  };
+  progress.log(`adapter: ${gpu.info.name}`);
+  using experiment = await preparing(() =>
+    resume === undefined
+      ? startExperiment(gpu, options, listeners)
+      : resumeExperiment(gpu, resume, listeners)
+  );
+  const { dir } = experiment.folder;
+  try {
+    const results = await experiment.run(signal);
+    const page = await writeReport(dir);
+    progress.stop();
+    if (json) printJson({ run: dir, ...results });
+    else console.log(`${verdict(await readRun(dir))}\n${page}`);
+  } catch (error) {
+    progress.stop();
+    if (signal.aborted) console.error(`stopped; go on with: deno task experiment --resume ${dir}`);
+    else console.error(`the run is in ${dir}; go on with --resume ${dir}`);
+    throw error;
+  }
+});

@@ -1,0 +1,94 @@
+/**
+ * `deno task pretrain`: see --help. With no option it makes the embedded model again.
+ *
+ * @module
+ */
+import {
+  newCommand,
+  numberOption,
+  Option,
+  parseCommand,
+  preparing,
+  Progress,
+  runMain,
+  textOption,
+  wholeOption,
+} from "./cli.ts";
+import { loadText } from "../src/data/corpora.ts";
+import { writeWhole } from "../src/data/files.ts";
+import { saveModel } from "../src/data/model_files.ts";
+import { pretrain } from "../src/experiment/pretrain.ts";
+import { Gpu } from "../src/gpu/device.ts";
+
+await runMain(async (signal) => {
+  // the flag's literal type is what types the parsed options
+  const whole = <const N extends string>(name: N, help: string, value: number, min = 1) =>
+    new Option(`--${name} <number>` as `--${N} <number>`, help)
+      .default(value).argParser(wholeOption(name, { min }));
+  const command = newCommand({
+    name: "deno task pretrain",
+    description: "Trains a byte-level BPE tokenizer and a GPT-2 from scratch on a text.",
+    after:
+      "The folder gets the model in Hugging Face's layout; FOLDER.training.json is the record.",
+  })
+    .addOption(
+      new Option("--text <file>", "moby_dick (embedded), or a UTF-8 text file")
+        .default("moby_dick").argParser(textOption("text")),
+    )
+    .addOption(
+      new Option("--output_dir <dir>", "where the model goes")
+        .default("pretrained").argParser(textOption("output_dir")),
+    )
+    .addOption(whole("n_layer", "layers", 4))
+    .addOption(whole("n_head", "heads in a layer", 8))
+    .addOption(whole("n_embd", "channels", 128))
+    .addOption(whole("vocab_size", "tokens in the vocabulary", 1024, 257))
+    .addOption(whole("n_positions", "longest sequence", 128))
+    .addOption(whole("max_length", "tokens in a training sequence", 128))
+    .addOption(whole("batch_size", "sequences in a batch", 8))
+    .addOption(whole("steps", "optimizer steps", 1800))
+    .addOption(whole("eval_freq", "steps from one validation to the next", 100))
+    .addOption(whole("seed", "decides weights and batches", 1, 0))
+    .addOption(
+      new Option("--learning_rate <rate>", "highest learning rate")
+        .default(3e-3).argParser(numberOption("learning_rate", { above: 0, max: 1 })),
+    )
+    .addOption(
+      new Option("--weight_decay <weight>", "decoupled weight decay of matrices")
+        .default(0.1).argParser(numberOption("weight_decay", { min: 0 })),
+    );
+  const o = parseCommand(command);
+  const { gpu, corpus } = await preparing(async () => (
+    { corpus: await loadText(o.text), gpu: await Gpu.open() }
+  ));
+  using _gpu = gpu;
+  using progress = new Progress();
+  progress.log(`adapter: ${gpu.info.name}`);
+  const { model, record } = await preparing(() =>
+    pretrain(gpu, {
+      corpus,
+      sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
+      batchSize: o.batch_size,
+      maxLength: o.max_length,
+      steps: o.steps,
+      learningRate: o.learning_rate,
+      weightDecay: o.weight_decay,
+      evalFreq: o.eval_freq,
+      seed: o.seed,
+    }, ({ step, loss, validation }) => {
+      const tokens = step * o.batch_size * o.max_length;
+      progress.update({ phase: "pretrain", step, total: o.steps, loss, tokens });
+      if (validation !== undefined) {
+        progress.log(`step ${step}: validation loss ${validation.toFixed(4)}`);
+      }
+    }, signal)
+  );
+  await preparing(() => saveModel(o.output_dir, model));
+  await writeWhole(`${o.output_dir}.training.json`, JSON.stringify(record, null, 2) + "\n");
+  progress.stop();
+  const { bigram, trigram } = record.ngram_test_losses;
+  console.log(
+    `test loss ${record.test_loss.toFixed(4)} nats per token ` +
+      `(bigram ${bigram.toFixed(4)}, trigram ${trigram.toFixed(4)}); model in ${o.output_dir}`,
+  );
+});

@@ -1,0 +1,111 @@
+/**
+ * One of the models that an experiment trains side by side: the pruned one, or a control.
+ *
+ * @module
+ */
+import type { Weights } from "../gpt2/checkpoint.ts";
+import type { Gpt2Config } from "../gpt2/config.ts";
+import { reshapeHeads } from "../gpt2/heads.ts";
+import type { LiveHeads } from "../gpt2/layout.ts";
+import { Gpt2 } from "../gpt2/model.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { type OptimizerState, Trainer, type TrainerOptions } from "../optim/trainer.ts";
+import type { Arm as ArmName } from "../record.ts";
+
+/** Everything an arm is, on the host. */
+export interface ArmState {
+  name: ArmName;
+  live: LiveHeads;
+  weights: Weights;
+  optimizer: OptimizerState;
+}
+
+/** A head by its layer and its number in the full model. */
+export interface HeadPlace {
+  readonly layer: number;
+  readonly head: number;
+}
+
+/** The heads that stay when some are removed. */
+export function without(live: LiveHeads, heads: readonly HeadPlace[]): number[][] {
+  return live.map((inLayer, layer) =>
+    inLayer.filter((h) => !heads.some((gone) => gone.layer === layer && gone.head === h))
+  );
+}
+
+/** A model and its trainer. */
+export class Arm implements Disposable {
+  readonly name: ArmName;
+  readonly #gpu: Gpu;
+  readonly #options: TrainerOptions;
+  readonly config: Gpt2Config;
+  model: Gpt2;
+  trainer: Trainer;
+
+  /** @param state Where to begin; without `optimizer`, moments are zero. */
+  constructor(
+    gpu: Gpu,
+    config: Gpt2Config,
+    state: Omit<ArmState, "optimizer"> & { optimizer?: OptimizerState },
+    options: TrainerOptions,
+  ) {
+    this.#gpu = gpu;
+    this.#options = options;
+    this.config = config;
+    this.name = state.name;
+    this.model = new Gpt2(gpu, config, state.weights, state.live);
+    try {
+      this.trainer = new Trainer(this.model, options);
+    } catch (error) {
+      this.model.dispose();
+      throw error;
+    }
+    if (state.optimizer) this.trainer.restore(state.optimizer);
+  }
+
+  /** Share of the full model's heads that are gone. */
+  get sparsity(): number {
+    return 1 - this.model.heads / this.model.totalHeads;
+  }
+
+  /** Copies the arm to the host. */
+  async state(): Promise<ArmState> {
+    const { name, model: { live } } = this;
+    return {
+      name,
+      live,
+      weights: await this.model.weights(),
+      optimizer: await this.trainer.state(),
+    };
+  }
+
+  /**
+   * Removes heads: their weights and moments are gone and cost nothing from here on; everything
+   * else stays as it was. Gathered head metrics start anew.
+   */
+  async prune(heads: readonly HeadPlace[]): Promise<void> {
+    if (heads.length === 0) return;
+    const { live: from, weights, optimizer } = await this.state();
+    const to = without(from, heads);
+    const reshape = (values: Weights) => reshapeHeads(this.config, values, from, to);
+    this.dispose();
+    this.model = new Gpt2(this.#gpu, this.config, reshape(weights), to);
+    this.trainer = new Trainer(this.model, this.#options);
+    this.trainer.restore({
+      ...optimizer,
+      m: reshape(optimizer.m),
+      v: reshape(optimizer.v),
+      sums: new Float32Array(this.trainer.acts.sums.size),
+      measured: 0,
+    });
+  }
+
+  dispose(): void {
+    this.trainer.dispose();
+    this.model.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

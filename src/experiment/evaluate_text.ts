@@ -1,0 +1,71 @@
+/**
+ * Perplexity of a model on a whole text, by the strided-window recipe.
+ *
+ * @module
+ */
+import { evalWindows } from "../data/batches.ts";
+import type { LoadedModel } from "../data/model_files.ts";
+import { Activations } from "../gpt2/activations.ts";
+import { Evaluator } from "../gpt2/evaluate.ts";
+import { Gpt2 } from "../gpt2/model.ts";
+import type { Gpu } from "../gpu/device.ts";
+
+/** How text is cut into windows. */
+export interface EvaluateTextOptions {
+  /** Tokens in a window; the model's positions unless given. */
+  maxLength?: number;
+  /**
+   * Tokens from one window to the next; `maxLength` unless given. A smaller stride gives every
+   * scored token more context, and takes longer.
+   */
+  stride?: number;
+  /** Windows scored at once; 8 unless given. */
+  batchSize?: number;
+  signal?: AbortSignal;
+}
+
+/** What `deno task evaluate --json` prints. */
+export interface TextEvaluation {
+  /** Mean nats per predicted token. */
+  loss: number;
+  /** exp(loss). */
+  perplexity: number;
+  /** Tokens in the text. */
+  tokens: number;
+  /** Tokens that were predicted and scored: all but the first. */
+  predicted: number;
+}
+
+/**
+ * Scores a text: windows of `maxLength` tokens, `stride` apart; of each window only the tokens that
+ * no earlier window scored count (Hugging Face, "Perplexity of fixed-length models").
+ *
+ * @throws {RangeError} If a length is out of range, or the text has fewer than two tokens.
+ * @throws {TypeError} If the model came without a tokenizer.
+ */
+export async function evaluateText(
+  gpu: Gpu,
+  { config, weights, live, tokenizer }: LoadedModel,
+  text: string,
+  { maxLength = config.T, stride = maxLength, batchSize = 8, signal }: EvaluateTextOptions = {},
+): Promise<TextEvaluation> {
+  if (tokenizer === undefined) throw new TypeError("The model has no tokenizer.json");
+  const tokens = tokenizer.encode(text);
+  if (tokens.length < 2) {
+    throw new RangeError(
+      `The text has ${tokens.length} tokens: at least 2 are needed to predict one`,
+    );
+  }
+  if (!Number.isInteger(maxLength) || maxLength < 1 || maxLength > config.T) {
+    throw new RangeError(
+      `max_length must be between 1 and the model's ${config.T} positions: ${maxLength}`,
+    );
+  }
+  const windows = [...evalWindows(tokens, maxLength, stride)];
+  using model = new Gpt2(gpu, config, weights, live);
+  const B = Math.min(batchSize, windows.length);
+  using acts = new Activations(model, { B, T: maxLength, training: false });
+  using evaluator = new Evaluator(model, acts);
+  const { loss, perplexity, predicted } = await evaluator.evaluate(windows, signal);
+  return { loss, perplexity, tokens: tokens.length, predicted };
+}

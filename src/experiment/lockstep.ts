@@ -1,0 +1,203 @@
+/**
+ * The models of an experiment, trained in lockstep: every step takes one batch, and every arm takes
+ * that batch at the same learning rate.
+ *
+ * @module
+ */
+import type { HeadMetrics } from "../controller/metrics.ts";
+import { TrainBatches, type TrainBatchesState } from "../data/batches.ts";
+import { RING } from "../gpt2/activations.ts";
+import type { TensorToWrite } from "../gpt2/safetensors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { learningRate, type Schedule } from "../optim/schedule.ts";
+import type { Arm as ArmName, Phase } from "../record.ts";
+import { Arm, type ArmState } from "./arm.ts";
+import { armStates, type ArmSummary, armSummary, armTensors } from "./checkpoint_tensors.ts";
+import type { ExperimentOptions } from "./options.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Materials } from "./setup.ts";
+
+/** Thrown when the loss is no longer a number. */
+export class DivergedError extends Error {
+  override name = "DivergedError";
+}
+
+/** Where training stands, besides the arms' tensors. */
+export interface LockstepState {
+  /** Optimizer steps taken. */
+  step: number;
+  /** Tokens that each arm was trained on. */
+  tokensSeen: number;
+  batches: TrainBatchesState;
+  arms: ArmSummary[];
+}
+
+/** Several arms and the batches they share. The first arm is the model under study. */
+export class Lockstep implements Disposable {
+  /** Optimizer steps taken. */
+  step = 0;
+  /** Tokens that each arm was trained on. */
+  tokensSeen = 0;
+  readonly #gpu: Gpu;
+  readonly #options: ExperimentOptions;
+  readonly #materials: Materials;
+  readonly #recorder: Recorder;
+  readonly #batches: TrainBatches;
+  readonly #schedule: Schedule;
+  /** Learning rates of the steps that were not read yet. */
+  readonly #rates: number[] = [];
+  #arms: Arm[] = [];
+  #processed = 0;
+
+  constructor(gpu: Gpu, options: ExperimentOptions, materials: Materials, recorder: Recorder) {
+    this.#gpu = gpu;
+    this.#options = options;
+    this.#materials = materials;
+    this.#recorder = recorder;
+    const { batch_size: B, max_length: T, seed, training_steps, learning_rate } = options;
+    this.#batches = new TrainBatches(materials.parts.train, { B, T, seed });
+    this.#schedule = {
+      peak: learning_rate,
+      warmup: Math.min(10, training_steps),
+      horizon: training_steps,
+      decay: "linear",
+      floor: learning_rate / 10,
+    };
+  }
+
+  /** The arms, the one under study first. */
+  get arms(): readonly Arm[] {
+    return this.#arms;
+  }
+
+  /** The model under study. */
+  get pruned(): Arm {
+    return this.#arms[0];
+  }
+
+  /** A control, where it runs. */
+  control(name: ArmName): Arm | undefined {
+    return this.#arms.find((arm) => arm.name === name);
+  }
+
+  /** Tokens processed by all arms since this object was made. */
+  get processed(): number {
+    return this.#processed;
+  }
+
+  /** Steps whose results have not been read. */
+  get unread(): number {
+    return this.#rates.length;
+  }
+
+  /** Whether there is hardly room for more unread results. */
+  get full(): boolean {
+    return this.#rates.length >= RING - 1;
+  }
+
+  /** Puts other arms in place of those there are. */
+  replace(states: readonly (Omit<ArmState, "optimizer"> & Partial<ArmState>)[]): void {
+    this.dispose();
+    const { batch_size: B, max_length: T } = this.#options;
+    for (const state of states) {
+      this.#arms.push(new Arm(this.#gpu, this.#materials.model.config, state, { B, T }));
+    }
+  }
+
+  /**
+   * One optimizer step of every arm on the same batch; submits, and waits for nothing.
+   *
+   * @param metrics Whether to gather the head metrics of the model under study.
+   */
+  train(metrics: boolean): void {
+    const { inputs, targets } = this.#batches.next();
+    const rate = learningRate(this.step, this.#schedule);
+    for (const arm of this.#arms) {
+      arm.trainer.step(inputs, targets, {
+        learningRate: rate,
+        metrics: metrics && arm === this.pruned,
+      });
+    }
+    this.#rates.push(rate);
+    this.step++;
+    this.tokensSeen += inputs.length;
+  }
+
+  /**
+   * Reads and records what the steps since the last read measured.
+   *
+   * @returns Training losses of the model under study, oldest first.
+   * @throws {DivergedError} If a loss or gradient is not a number.
+   */
+  async read(phase: Phase): Promise<number[]> {
+    const rates = this.#rates.splice(0);
+    const first = this.step - rates.length;
+    const tokens = this.#options.batch_size * this.#options.max_length;
+    let studied: number[] = [];
+    for (const arm of this.#arms) {
+      const results = await arm.trainer.read();
+      const rows = results.map(({ loss, gradNorm }, i) => {
+        const step = first + i + 1;
+        if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+          throw new DivergedError(
+            `The ${arm.name} model's loss became ${loss} (gradient norm ${gradNorm}) at step ${step}: try a lower learning_rate`,
+          );
+        }
+        const tokensSeen = this.tokensSeen - (rates.length - 1 - i) * tokens;
+        const measured = { loss, learning_rate: rates[i], grad_norm: gradNorm };
+        return this.#recorder.metric(arm, phase, measured, { step, tokensSeen });
+      });
+      await this.#recorder.metrics(rows);
+      if (arm === this.pruned) studied = results.map(({ loss }) => loss);
+    }
+    this.#processed += rates.length * tokens * this.#arms.length;
+    return studied;
+  }
+
+  /** Measures and records every arm's validation loss. */
+  async evaluate(phase: Phase, cycle: number): Promise<Map<ArmName, number>> {
+    const losses = new Map<ArmName, number>();
+    for (const arm of this.#arms) {
+      const { loss, perplexity } = await arm.trainer.evaluator.evaluate(this.#materials.validation);
+      losses.set(arm.name, loss);
+      const row = this.#recorder.metric(arm, phase, { eval_loss: loss, perplexity }, { cycle });
+      await this.#recorder.metrics([row]);
+    }
+    return losses;
+  }
+
+  /** Reads the head metrics of the model under study that were gathered since the last time. */
+  async headMetrics(): Promise<HeadMetrics> {
+    const { trainer, model: { config: { L, NH }, live } } = this.pruned;
+    return { L, NH, live, ...await trainer.readMetrics() };
+  }
+
+  /** Copies everything to the host. Read the steps' results first. */
+  async save(): Promise<{ state: LockstepState; tensors: TensorToWrite[] }> {
+    const states: ArmState[] = [];
+    for (const arm of this.#arms) states.push(await arm.state());
+    const { step, tokensSeen } = this;
+    const arms = states.map(armSummary);
+    return {
+      state: { step, tokensSeen, batches: this.#batches.state, arms },
+      tensors: armTensors(states),
+    };
+  }
+
+  /** Goes on from what {@linkcode Lockstep.save} copied. */
+  restore(state: LockstepState, tensors: ReadonlyMap<string, Float32Array>): void {
+    this.step = state.step;
+    this.tokensSeen = state.tokensSeen;
+    this.#batches.restore(state.batches);
+    this.#rates.length = 0;
+    this.replace(armStates(state.arms, tensors));
+  }
+
+  dispose(): void {
+    for (const arm of this.#arms.splice(0)) arm.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

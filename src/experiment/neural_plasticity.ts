@@ -1,0 +1,506 @@
+/**
+ * The neural plasticity experiment: warm-up, then cycles of analysis, pruning and fine-tuning, beside
+ * two controls that get the same batches and steps, then evaluation. It can stop after any step and
+ * go on later with the same bits.
+ *
+ * @module
+ */
+import { AnnController } from "../controller/ann_controller.ts";
+import { ControllerManager, type ManagerState } from "../controller/manager.ts";
+import type { HeadMetrics } from "../controller/metrics.ts";
+import { saveModel } from "../data/model_files.ts";
+import { scaleHeads } from "../gpt2/heads.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { chooseHeads, type ChosenHead, cycleTargets } from "../plasticity/prune.ts";
+import { projectionNorms, scoreHeads } from "../plasticity/scores.ts";
+import { detectStability } from "../plasticity/stability.ts";
+import { Random, type RandomState } from "../random.ts";
+import type { CycleResult, Phase, Results } from "../record.ts";
+import type { Arm } from "./arm.ts";
+import { finish } from "./finish.ts";
+import { DivergedError, Lockstep, type LockstepState } from "./lockstep.ts";
+import type { ExperimentOptions } from "./options.ts";
+import { Recorder } from "./recorder.ts";
+import type { RunFolder } from "./run_folder.ts";
+import type { Materials } from "./setup.ts";
+
+/** What a run tells while it goes on. */
+export interface RunProgress {
+  /** What is going on. */
+  phase: Phase;
+  /** 0 during warm-up, then 1, 2, ... */
+  cycle: number;
+  /** Optimizer steps taken. */
+  step: number;
+  /** Optimizer steps planned for the whole run. */
+  total: number;
+  /** Mean training loss of the model under study over the steps read last. */
+  loss: number;
+  /** Tokens trained on so far, all arms together. */
+  tokens: number;
+}
+
+/** Who is told. */
+export interface RunListeners {
+  /** Every second or so while training. */
+  onProgress?(progress: RunProgress): void;
+  /** A line for the terminal: a pruning, a result. */
+  onMessage?(line: string): void;
+}
+
+/** Where a run stands between two steps; with the arms' tensors it is all of a run's state. */
+interface Cursor {
+  /** What comes next: more warm-up, the pruning of `cycle`, more of its fine-tuning, or the end. */
+  stage: "warmup" | "prune" | "finetune" | "evaluate";
+  cycle: number;
+  /** Steps taken in this stage. */
+  stageStep: number;
+  elapsed: number;
+  /** Training losses of warm-up so far. */
+  warmupLosses: number[];
+  cycles: CycleResult[];
+  /** The cycle under way, once it has pruned. */
+  current: Omit<CycleResult, "loss_after_finetuning"> | null;
+  prunedHeads: [number, number][];
+}
+
+/** What a checkpoint's `state.json` holds. */
+interface SavedState {
+  cursor: Cursor;
+  lockstep: LockstepState;
+  random: RandomState;
+  controller: ManagerState | null;
+}
+
+/** Steps whose losses are averaged before stability is judged. */
+const SMOOTHING = 10;
+/** Milliseconds after which timers and signals are let in, and after which results are read. */
+const YIELD_MS = 100;
+const READ_MS = 1000;
+
+/** A run of the experiment. Dispose it to free the device's memory. */
+export class NeuralPlasticityExperiment implements Disposable {
+  /** Everything that decides what the run does. */
+  readonly options: ExperimentOptions;
+  /** Where it is recorded. */
+  readonly folder: RunFolder;
+  /** The model and text it works on. */
+  readonly materials: Materials;
+  readonly #gpu: Gpu;
+  readonly #listeners: RunListeners;
+  readonly #recorder: Recorder;
+  readonly #lockstep: Lockstep;
+  readonly #targets: number[];
+  #random: Random;
+  #manager: ControllerManager | null = null;
+  #cursor: Cursor;
+  #lastCheckpoint: string | undefined;
+  #resumedAt = performance.now();
+  #yieldedAt = performance.now();
+  #readAt = performance.now();
+
+  /** A run that begins. Nothing is trained before {@linkcode NeuralPlasticityExperiment.run}. */
+  constructor(
+    gpu: Gpu,
+    options: ExperimentOptions,
+    materials: Materials,
+    folder: RunFolder,
+    listeners: RunListeners = {},
+  ) {
+    this.options = options;
+    this.folder = folder;
+    this.materials = materials;
+    this.#gpu = gpu;
+    this.#listeners = listeners;
+    const { L, NH } = materials.model.config;
+    this.#targets = cycleTargets({
+      totalHeads: L * NH,
+      layers: L,
+      pruningLevel: options.pruning_level,
+      cycles: options.cycles,
+    });
+    this.#random = new Random(options.seed, 1);
+    this.#cursor = {
+      stage: "warmup",
+      cycle: 0,
+      stageStep: 0,
+      elapsed: 0,
+      warmupLosses: [],
+      cycles: [],
+      current: null,
+      prunedHeads: [],
+    };
+    this.#recorder = new Recorder(folder, () => ({
+      step: this.#lockstep.step,
+      tokensSeen: this.#lockstep.tokensSeen,
+      cycle: this.#cursor.cycle,
+      elapsed: this.#elapsed(),
+    }));
+    this.#lockstep = new Lockstep(gpu, options, materials, this.#recorder);
+  }
+
+  /**
+   * Runs to the end, or until the signal: then a checkpoint is saved and the signal's reason thrown.
+   *
+   * @returns What `results.json` holds.
+   * @throws {DivergedError} If a loss is not a number; the error names the last good checkpoint.
+   * @throws {DeviceLostError} If the device is lost; the last checkpoint stands.
+   */
+  async run(signal?: AbortSignal): Promise<Results> {
+    this.#resumedAt = performance.now();
+    const cursor = this.#cursor, lockstep = this.#lockstep;
+    if (lockstep.arms.length === 0) {
+      const { live, weights } = this.materials.model;
+      lockstep.replace([{ name: "pruned", live, weights }]);
+    }
+    try {
+      while (cursor.stage !== "evaluate") {
+        if (cursor.stage === "warmup") await this.#warmup(signal);
+        else if (cursor.stage === "prune") await this.#prune();
+        else await this.#finetune(signal);
+      }
+    } catch (error) {
+      if (error instanceof DivergedError) {
+        error.message += this.#lastCheckpoint
+          ? `. The last good checkpoint is ${this.#lastCheckpoint}`
+          : ". There is no checkpoint before it";
+      }
+      throw error;
+    }
+    await this.#phase("evaluation");
+    return await finish({
+      gpu: this.#gpu,
+      options: this.options,
+      materials: this.materials,
+      folder: this.folder,
+      arms: lockstep.arms,
+      gates: this.#controller.gates(),
+      cycles: cursor.cycles,
+      prunedHeads: cursor.prunedHeads,
+      tokensSeen: lockstep.tokensSeen,
+      elapsed: () => this.#elapsed(),
+      onMessage: (line) => this.#say(line),
+      ...(signal && { signal }),
+    });
+  }
+
+  /** Goes on from a checkpoint instead of the beginning; call it before `run`. */
+  async resume(label: string): Promise<void> {
+    const { path, state, tensors } = await this.folder.resume<SavedState>(label);
+    this.#cursor = state.cursor;
+    this.#random = Random.restore(state.random);
+    this.#manager = state.controller && ControllerManager.fromJSON(state.controller);
+    this.#lockstep.restore(state.lockstep, tensors);
+    this.#applyGates();
+    this.#lastCheckpoint = path;
+    this.#resumedAt = performance.now();
+    await this.#recorder.event({ event: "resume", path: `checkpoints/${label}` });
+  }
+
+  /** Steps of the whole run as planned; a warm-up that is stable early makes them fewer. */
+  get plannedSteps(): number {
+    const { warmup_steps, cycles, finetuning_steps } = this.options;
+    const { stage, cycle, stageStep } = this.#cursor;
+    const { step } = this.#lockstep;
+    if (stage === "warmup") return warmup_steps + cycles * finetuning_steps;
+    if (stage === "evaluate") return step;
+    const begun = stage === "finetune" ? stageStep : 0;
+    return step - begun + (cycles - cycle + 1) * finetuning_steps;
+  }
+
+  get #controller(): AnnController {
+    return this.#manager!.controller;
+  }
+
+  #elapsed(): number {
+    return this.#cursor.elapsed + (performance.now() - this.#resumedAt) / 1e3;
+  }
+
+  #say(line: string): void {
+    this.#listeners.onMessage?.(line);
+  }
+
+  async #phase(phase: Phase): Promise<void> {
+    await this.#recorder.event({ event: "phase", phase });
+  }
+
+  // ---- warm-up ------------------------------------------------------------------------------
+
+  async #warmup(signal?: AbortSignal): Promise<void> {
+    const { warmup_steps, eval_freq } = this.options;
+    const cursor = this.#cursor;
+    if (cursor.stageStep === 0) {
+      await this.#phase("warmup");
+      await this.#lockstep.evaluate("warmup", 0);
+    }
+    while (cursor.stageStep < warmup_steps) {
+      this.#lockstep.train(false);
+      const last = ++cursor.stageStep === warmup_steps;
+      if (cursor.stageStep % eval_freq === 0 || last) {
+        await this.#read();
+        await this.#lockstep.evaluate("warmup", 0);
+        if (!last && await this.#isStable()) break;
+      }
+      await this.#pause(signal);
+    }
+    await this.#fork();
+    Object.assign(cursor, { stage: "prune", cycle: 1, stageStep: 0 });
+    await this.#checkpoint();
+  }
+
+  async #isStable(): Promise<boolean> {
+    const { stable, reason } = detectStability(smoothed(this.#cursor.warmupLosses), {
+      window: this.options.stability_window,
+      step: this.#cursor.stageStep,
+      warmupSteps: this.options.warmup_steps,
+    });
+    if (!stable) return false;
+    await this.#recorder.event({ event: "stable", reason });
+    this.#say(`warm-up is stable at step ${this.#lockstep.step}: ${reason}`);
+    return true;
+  }
+
+  /** After warm-up: the controls begin where the model stands, and the controller wakes. */
+  async #fork(): Promise<void> {
+    const { options, materials } = this;
+    const { config } = materials.model;
+    const state = await this.#lockstep.pruned.state();
+    await saveModel(this.folder.path("baseline"), { ...materials.model, ...state });
+    const { L, NH } = config, { live } = state;
+    const controller = new AnnController({ L, NH, live }, {
+      regWeight: options.controller_reg_weight,
+    });
+    this.#manager = new ControllerManager(controller, {
+      updateFrequency: options.controller_update_freq,
+      warmupSteps: 0,
+      maxPrunedHeads: options.pruning_level,
+    });
+    // Gates begin at sigmoid(3) = 0.95. Dividing the output projections by them first keeps the
+    // function what it was, so that the controller's first act is not to damage the model.
+    const inverse = controller.gates().map((gate) => gate > 0 ? 1 / gate : 1);
+    const weights = scaleHeads(config, state.weights, live, inverse);
+    const controls = [
+      { ...state, name: "unpruned_twin" as const },
+      { ...state, name: "random_pruning" as const },
+    ];
+    this.#lockstep.replace([{ ...state, weights }, ...(options.controls ? controls : [])]);
+    this.#applyGates();
+  }
+
+  // ---- analysis and pruning -----------------------------------------------------------------
+
+  async #prune(): Promise<void> {
+    const cursor = this.#cursor, { pruned } = this.#lockstep;
+    const { cycle } = cursor;
+    const previous = cycle === 1 ? "warmup" : "finetuning";
+    const before = await this.#lockstep.evaluate(previous, cycle - 1);
+    await this.#phase("analysis");
+    const { metrics, scores } = await this.#analyse();
+    await this.#recorder.heads(metrics, this.#controller.gates(), scores);
+
+    await this.#phase("pruning");
+    const { totalHeads, heads: liveBefore } = pruned.model;
+    const count = Math.max(0, this.#targets[cycle - 1] - (totalHeads - liveBefore));
+    const chosen = this.#choose(scores, count);
+    await this.#remove(pruned, chosen, this.options.strategy);
+    this.#manager!.prune(chosen);
+    this.#manager!.forgetPlateau();
+    this.#applyGates();
+    const control = this.#lockstep.control("random_pruning");
+    if (control) {
+      const drawn = Float32Array.from({ length: totalHeads }, () => this.#random.next());
+      await this.#remove(control, chooseHeads(drawn, control.model.live, { count }), "random");
+    }
+    const after = await this.#lockstep.evaluate("pruning", cycle);
+    const places = chosen.map(({ layer, head }): [number, number] => [layer, head]);
+    cursor.prunedHeads.push(...places);
+    cursor.current = {
+      cycle,
+      pruned_heads: places,
+      active_heads: pruned.model.heads,
+      sparsity: pruned.sparsity,
+      loss_before: before.get("pruned")!,
+      loss_after_pruning: after.get("pruned")!,
+    };
+    const { loss_before, loss_after_pruning } = cursor.current;
+    this.#say(
+      `cycle ${cycle}: pruned ${chosen.length} of ${liveBefore} heads, ` +
+        `validation loss ${loss_before.toFixed(4)} -> ${loss_after_pruning.toFixed(4)}`,
+    );
+    Object.assign(cursor, { stage: "finetune", stageStep: 0 });
+    await this.#phase("finetuning");
+  }
+
+  /** Scores every live head on calibration text, as the model stands now. */
+  async #analyse(): Promise<{ metrics: HeadMetrics; scores: Float32Array }> {
+    const { trainer, model } = this.#lockstep.pruned;
+    for (const { inputs, targets } of this.materials.calibration) trainer.measure(inputs, targets);
+    const metrics = await this.#lockstep.headMetrics();
+    const { L, NH, HS, C } = model.config;
+    const weights = await model.weights();
+    const projections = Array.from(
+      { length: L },
+      (_, l) => weights.get(`h.${l}.attn.c_proj.weight`)!,
+    );
+    const scores = scoreHeads(this.options.strategy, {
+      metrics,
+      gates: this.#controller.gates(),
+      weightNorms: projectionNorms(projections, model.live, { NH, HS, C }),
+      random: () => this.#random.next(),
+    });
+    return { metrics, scores };
+  }
+
+  /** Heads to prune: first those whose gate the controller has closed, then by score. */
+  #choose(scores: Float32Array, count: number): ChosenHead[] {
+    const gates = this.#controller.gates();
+    const { activeThreshold } = this.#controller.config;
+    const lowest = scores.reduce((a, b) => Math.min(a, Number.isFinite(b) ? b : a), Infinity);
+    const ranked = scores.map((score, i) =>
+      gates[i] > activeThreshold ? score : lowest - 2 + gates[i]
+    );
+    const { NH } = this.#controller;
+    return chooseHeads(ranked, this.#lockstep.pruned.model.live, { count })
+      .map((chosen) => ({ ...chosen, score: scores[chosen.layer * NH + chosen.head] }));
+  }
+
+  async #remove(arm: Arm, heads: readonly ChosenHead[], strategy: string): Promise<void> {
+    await arm.prune(heads);
+    for (const { layer, head, score, rank, of } of heads) {
+      const event = { event: "prune", layer, head, strategy, score, rank, of } as const;
+      await this.#recorder.event(event, arm.name);
+    }
+  }
+
+  // ---- fine-tuning --------------------------------------------------------------------------
+
+  async #finetune(signal?: AbortSignal): Promise<void> {
+    const { finetuning_steps, eval_freq, cycles } = this.options;
+    const cursor = this.#cursor;
+    let losses: Awaited<ReturnType<Lockstep["evaluate"]>> | undefined;
+    while (cursor.stageStep < finetuning_steps) {
+      this.#lockstep.train(!this.#manager!.stopped);
+      const last = ++cursor.stageStep === finetuning_steps;
+      await this.#control();
+      if (cursor.stageStep % eval_freq === 0 || last) {
+        await this.#read();
+        losses = await this.#lockstep.evaluate("finetuning", cursor.cycle);
+      }
+      if (!last) await this.#pause(signal);
+    }
+    losses ??= await this.#lockstep.evaluate("finetuning", cursor.cycle);
+    const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
+    const recovered = losses.get("pruned")!;
+    cursor.cycles.push({
+      ...cursor.current!,
+      loss_after_finetuning: recovered,
+      ...(twin !== undefined && { unpruned_twin_loss: twin }),
+      ...(random !== undefined && { random_pruning_loss: random }),
+    });
+    this.#say(
+      `cycle ${cursor.cycle}: fine-tuned to ${recovered.toFixed(4)}` +
+        (twin === undefined ? "" : `; unpruned twin ${twin.toFixed(4)}`) +
+        (random === undefined ? "" : `, random pruning ${random.toFixed(4)}`),
+    );
+    const done = cursor.cycle === cycles;
+    Object.assign(cursor, {
+      stage: done ? "evaluate" : "prune",
+      cycle: done ? cycles : cursor.cycle + 1,
+      stageStep: 0,
+      current: null,
+    });
+    await this.#checkpoint();
+    signal?.throwIfAborted();
+  }
+
+  /** The controller's part of a step: every so many steps it reads the heads and moves the gates. */
+  async #control(): Promise<void> {
+    const manager = this.#manager!;
+    let metrics: HeadMetrics | undefined;
+    if (manager.needsMetrics(manager.currentStep + 1)) {
+      await this.#read();
+      metrics = await this.#lockstep.headMetrics();
+    }
+    const outcome = manager.step(metrics);
+    if (outcome.status !== "updated") return;
+    this.#applyGates();
+    await this.#recorder.heads(metrics!, manager.controller.gates());
+    await this.#recorder.event({
+      event: "controller",
+      active_heads: outcome.active_gates.flat().length,
+      pruned_percent: outcome.pruned_percent,
+      controller_lr: outcome.controller_lr,
+      mean_gate: outcome.mean_gate,
+      plateau: outcome.early_stopping_triggered,
+    });
+  }
+
+  #applyGates(): void {
+    if (this.#manager) this.#lockstep.pruned.model.setGates(this.#controller.gates());
+  }
+
+  // ---- between steps ------------------------------------------------------------------------
+
+  /** Reads and records the steps' results, and tells how far the run is. */
+  async #read(): Promise<void> {
+    if (this.#lockstep.unread === 0) return;
+    const cursor = this.#cursor;
+    const phase = cursor.stage === "warmup" ? "warmup" : "finetuning";
+    const losses = await this.#lockstep.read(phase);
+    this.#readAt = performance.now();
+    if (cursor.stage === "warmup") cursor.warmupLosses.push(...losses);
+    this.#listeners.onProgress?.({
+      phase,
+      cycle: cursor.cycle,
+      step: this.#lockstep.step,
+      total: this.plannedSteps,
+      loss: losses.reduce((a, b) => a + b, 0) / losses.length,
+      tokens: this.#lockstep.processed,
+    });
+  }
+
+  /** Lets timers and signals in now and then, reads results, and stops where asked to. */
+  async #pause(signal?: AbortSignal): Promise<void> {
+    const now = performance.now();
+    if (now - this.#readAt > READ_MS || this.#lockstep.full) await this.#read();
+    else if (now - this.#yieldedAt > YIELD_MS) await new Promise((resolve) => setTimeout(resolve));
+    else if (!signal?.aborted) return;
+    this.#yieldedAt = performance.now();
+    if (!signal?.aborted) return;
+    await this.#read();
+    await this.#checkpoint();
+    throw signal.reason;
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { state: lockstep, tensors } = await this.#lockstep.save();
+    this.#cursor.elapsed = this.#elapsed();
+    this.#resumedAt = performance.now();
+    const state: SavedState = {
+      cursor: this.#cursor,
+      lockstep,
+      random: this.#random.state,
+      controller: this.#manager?.toJSON() ?? null,
+    };
+    const label = `step-${String(lockstep.step).padStart(7, "0")}`;
+    await this.#recorder.event({ event: "checkpoint", path: `checkpoints/${label}` });
+    this.#lastCheckpoint = await this.folder.saveCheckpoint(label, state, tensors);
+  }
+
+  dispose(): void {
+    this.#lockstep.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Means over {@linkcode SMOOTHING} losses, one for each loss that has so many before it. */
+function smoothed(losses: readonly number[]): number[] {
+  const out: number[] = [];
+  for (let i = SMOOTHING; i <= losses.length; i++) {
+    out.push(losses.slice(i - SMOOTHING, i).reduce((a, b) => a + b, 0) / SMOOTHING);
+  }
+  return out;
+}

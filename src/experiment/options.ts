@@ -1,0 +1,169 @@
+/**
+ * The options of an experiment: their types, defaults and ranges. Names are those of the command
+ * line and of the run's records.
+ *
+ * @module
+ */
+import { type Strategy, STRATEGY_NAMES } from "../plasticity/scores.ts";
+import { checkChoice, checkNumber, type NumberRange } from "../ranges.ts";
+
+/** What `device` may be. */
+export const DEVICES = ["auto", "gpu", "cpu"] as const;
+
+/**
+ * Which adapter to run on: `auto` takes the one that WebGPU prefers, `gpu` refuses a software
+ * adapter, `cpu` asks for one.
+ */
+export type DeviceChoice = typeof DEVICES[number];
+
+/** The model that comes with Pollard, as `model_name`. */
+export const EMBEDDED_MODEL = "embedded";
+
+/** All that decides what an experiment does: the same options and adapter give the same bits. */
+export interface ExperimentOptions {
+  /** `embedded`, or the path or URL of a Hugging Face GPT-2 folder. */
+  readonly model_name: string;
+  /** `moby_dick`, or the path of a UTF-8 text file. */
+  readonly text: string;
+  readonly device: DeviceChoice;
+  /** Sequences in a batch. */
+  readonly batch_size: number;
+  /** Tokens in a sequence; at most the model's context. */
+  readonly max_length: number;
+  /** Decides batches, samples and random pruning. */
+  readonly seed: number;
+  /** AdamW's highest rate. */
+  readonly learning_rate: number;
+  /** Optimizer steps over which the learning rate falls. */
+  readonly training_steps: number;
+  /** Most optimizer steps before the first pruning; fewer where the loss is stable earlier. */
+  readonly warmup_steps: number;
+  /** Losses that are looked at to call the warm-up stable. */
+  readonly stability_window: number;
+  /** Optimizer steps after each pruning. */
+  readonly finetuning_steps: number;
+  /** Optimizer steps from one validation to the next. */
+  readonly eval_freq: number;
+  /** Validation tokens scored at each look; 0 for all there are. */
+  readonly eval_tokens: number;
+  /** Test tokens scored at the end; 0 for all there are. */
+  readonly test_tokens: number;
+  /** Share of heads that are gone at the end. */
+  readonly pruning_level: number;
+  /** Times to prune and fine-tune. */
+  readonly cycles: number;
+  /** Which heads go first. */
+  readonly strategy: Strategy;
+  /** L1 weight of the controller's gates. */
+  readonly controller_reg_weight: number;
+  /** Optimizer steps from one update of the controller to the next. */
+  readonly controller_update_freq: number;
+  /** Whether the unpruned twin and random pruning run too. */
+  readonly controls: boolean;
+  /** The folder in which the run gets a folder of its own. */
+  readonly output_dir: string;
+}
+
+/** The defaults: the embedded model on the embedded text. */
+export const DEFAULTS: ExperimentOptions = Object.freeze({
+  model_name: EMBEDDED_MODEL,
+  text: "moby_dick",
+  device: "auto",
+  batch_size: 4,
+  max_length: 64,
+  seed: 42,
+  learning_rate: 3e-4,
+  training_steps: 500,
+  warmup_steps: 200,
+  stability_window: 20,
+  finetuning_steps: 100,
+  eval_freq: 25,
+  eval_tokens: 4096,
+  test_tokens: 16384,
+  pruning_level: 0.3,
+  cycles: 3,
+  strategy: "entropy",
+  controller_reg_weight: 1e-4,
+  controller_update_freq: 10,
+  controls: true,
+  output_dir: "runs",
+});
+
+/** What a value must be. */
+export type OptionRule =
+  | { readonly kind: "number"; readonly range: NumberRange }
+  | { readonly kind: "choice"; readonly choices: readonly string[] }
+  | { readonly kind: "text" }
+  | { readonly kind: "flag" };
+
+const number = (range: NumberRange): OptionRule => ({ kind: "number", range });
+const whole = (min: number, max?: number): OptionRule => number({ whole: true, min, max });
+const TEXT: OptionRule = { kind: "text" };
+
+/** The rule of every option. */
+export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>> = {
+  model_name: TEXT,
+  text: TEXT,
+  device: { kind: "choice", choices: DEVICES },
+  batch_size: whole(1, 4096),
+  max_length: whole(2, 65536), // a sequence of one token has no row whose entropy counts
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
+  learning_rate: number({ above: 0, max: 1 }),
+  training_steps: whole(1),
+  warmup_steps: whole(0),
+  stability_window: whole(4), // see detectStability
+  finetuning_steps: whole(0),
+  eval_freq: whole(1),
+  eval_tokens: whole(0),
+  test_tokens: whole(0),
+  pruning_level: number({ min: 0, max: 1 }),
+  cycles: whole(1, 1000),
+  strategy: { kind: "choice", choices: STRATEGY_NAMES },
+  controller_reg_weight: number({ min: 0 }),
+  controller_update_freq: whole(1),
+  controls: { kind: "flag" },
+  output_dir: TEXT,
+};
+
+/**
+ * Completes options by {@linkcode DEFAULTS} and checks all of them. What depends on the model or the
+ * text (a context shorter than `max_length`, say) is checked where those are loaded.
+ *
+ * @param options Those that differ from the defaults; `undefined` counts as not given.
+ * @returns Every option, frozen.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TypeError} If a value is of the wrong kind, or an option unknown.
+ */
+export function checkOptions(options: Partial<ExperimentOptions> = {}): ExperimentOptions {
+  const complete: Record<string, unknown> = { ...DEFAULTS };
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(OPTION_RULES, name)) {
+      throw new TypeError(
+        `Unknown option: ${name}; there are ${Object.keys(OPTION_RULES).join(", ")}`,
+      );
+    }
+    if (value !== undefined) complete[name] = value;
+  }
+  for (const [name, rule] of Object.entries(OPTION_RULES)) checkOption(name, rule, complete[name]);
+  return Object.freeze(complete) as unknown as ExperimentOptions;
+}
+
+function checkOption(name: string, rule: OptionRule, value: unknown): void {
+  switch (rule.kind) {
+    case "number":
+      checkNumber(name, value, rule.range);
+      break;
+    case "choice":
+      checkChoice(name, value, rule.choices);
+      break;
+    case "text":
+      if (typeof value !== "string" || value.trim() === "") {
+        throw new TypeError(`${name} must be a text that is not empty: ${JSON.stringify(value)}`);
+      }
+      break;
+    case "flag":
+      if (typeof value !== "boolean") {
+        throw new TypeError(`${name} must be true or false: ${JSON.stringify(value)}`);
+      }
+  }
+}

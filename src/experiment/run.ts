@@ -1,0 +1,118 @@
+/**
+ * Starting an experiment, and going on with one that was stopped or killed.
+ *
+ * @module
+ */
+import denoJson from "../../deno.json" with { type: "json" };
+import { readJson } from "../data/files.ts";
+import { defaultSchedule } from "../kernels/matmul.ts";
+import type { AdapterInfo, Gpu } from "../gpu/device.ts";
+import type { DataRecord, EnvironmentRecord } from "../record.ts";
+import { NeuralPlasticityExperiment, type RunListeners } from "./neural_plasticity.ts";
+import { checkOptions, type ExperimentOptions } from "./options.ts";
+import { RunFolder } from "./run_folder.ts";
+import { loadMaterials } from "./setup.ts";
+
+/** Limits of the adapter that decide what fits. */
+const LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupStorageSize",
+] as const;
+
+/** What the numbers of a run are measured on. */
+export function environmentRecord(gpu: Gpu): EnvironmentRecord {
+  const { info, device } = gpu;
+  return {
+    adapter: info.name,
+    driver: driverOf(info),
+    backend: Deno.env.get("DENO_WEBGPU_BACKEND") ?? "the runtime's choice",
+    software: info.software,
+    os: `${Deno.build.os} ${Deno.build.arch} ${Deno.osRelease()}`,
+    deno: Deno.version.deno,
+    pollard: denoJson.version,
+    autotune: {
+      matmul: JSON.stringify(gpu.matmulSchedule ?? defaultSchedule(info.software, 0)),
+      "matmul, large": JSON.stringify(
+        gpu.matmulSchedule ?? defaultSchedule(info.software, Infinity),
+      ),
+    },
+    limits: Object.fromEntries(LIMITS.map((limit) => [limit, device.limits[limit] as number])),
+  };
+}
+
+/** WebGPU reports no driver version: what stands in the adapter's name is all there is. */
+function driverOf({ name, vendor, device }: AdapterInfo): string {
+  const inName = /\(([^)]+)\)/.exec(name)?.[1];
+  return [inName, `vendor ${vendor}`, `device ${device}`].filter(Boolean).join(", ");
+}
+
+/**
+ * Loads and checks everything, makes a run folder, and returns the experiment, ready to run.
+ *
+ * @throws {RangeError | TypeError} If the options, the model or the text do not work out; nothing was
+ * written then.
+ */
+export async function startExperiment(
+  gpu: Gpu,
+  given: Partial<ExperimentOptions>,
+  listeners: RunListeners = {},
+): Promise<NeuralPlasticityExperiment> {
+  const options = checkOptions(given);
+  const materials = await loadMaterials(options);
+  const name = options.model_name.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
+  const folder = await RunFolder.create(options.output_dir, name);
+  await folder.writeJson("config.json", options);
+  await folder.writeJson("environment.json", environmentRecord(gpu));
+  await folder.writeJson("data.json", materials.record);
+  return new NeuralPlasticityExperiment(gpu, options, materials, folder, listeners);
+}
+
+/**
+ * Opens a run folder at its last checkpoint; where there is none yet, the run begins anew.
+ *
+ * @throws {TypeError} If the folder is not a run's, the run is finished, or the model or text is no
+ * longer what it was.
+ */
+export async function resumeExperiment(
+  gpu: Gpu,
+  dir: string,
+  listeners: RunListeners = {},
+): Promise<NeuralPlasticityExperiment> {
+  const folder = await RunFolder.open(dir);
+  if (await exists(folder.path("results.json"))) {
+    throw new TypeError(`${dir} is a finished run: there is nothing to go on with`);
+  }
+  const options = checkOptions(await readJson(folder.path("config.json")) as ExperimentOptions);
+  const materials = await loadMaterials(options);
+  const before = await readJson(folder.path("data.json")) as DataRecord;
+  for (const key of ["sha256", "tokenizer_sha256"] as const) {
+    if (before[key] !== materials.record[key]) {
+      const what = key === "sha256" ? `the text ${options.text}` : "the model's tokenizer";
+      throw new TypeError(`${what} is not what it was when the run began: its hash has changed`);
+    }
+  }
+  const was = await readJson(folder.path("environment.json")) as EnvironmentRecord;
+  if (was.adapter !== gpu.info.name) {
+    listeners.onMessage?.(
+      `the run began on ${was.adapter} and goes on with ${gpu.info.name}: its bits may differ`,
+    );
+  }
+  const experiment = new NeuralPlasticityExperiment(gpu, options, materials, folder, listeners);
+  const last = (await folder.checkpoints()).at(-1);
+  if (last === undefined) await folder.restart();
+  else await experiment.resume(last);
+  return experiment;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

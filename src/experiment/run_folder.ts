@@ -1,0 +1,177 @@
+/**
+ * A run's folder: records that only grow, and checkpoints that are there whole or not at all.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { openFile, readJson, writeWhole } from "../data/files.ts";
+import { safetensorsChunks, SafetensorsFile, type TensorToWrite } from "../gpt2/safetensors.ts";
+import { headCsvHeader } from "../record.ts";
+
+/** Records that grow line by line. */
+export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
+
+/** One of {@linkcode LOGS}. */
+export type Log = typeof LOGS[number];
+
+/** What marks a folder as a run of ours. */
+const MARK = "pollard-run.json";
+const FORMAT = 1;
+const STATE = "state.json";
+const TENSORS = "tensors.safetensors";
+
+/** A checkpoint as it was read back. */
+export interface SavedCheckpoint<State> {
+  path: string;
+  state: State;
+  tensors: Map<string, Float32Array>;
+}
+
+/** A state with the lengths that the logs had when it was saved. */
+interface Stamped<State> {
+  logs: Record<Log, number>;
+  state: State;
+}
+
+/** The folder of one run. */
+export class RunFolder {
+  /** Its path. */
+  readonly dir: string;
+
+  private constructor(dir: string) {
+    this.dir = dir;
+  }
+
+  /**
+   * Makes a new folder named by the time, inside `parent`.
+   *
+   * @throws {TypeError} If `parent` is a file, or cannot be written.
+   */
+  static async create(parent: string, name: string, now: Date = new Date()): Promise<RunFolder> {
+    const stamp = now.toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
+    const safe = name.replaceAll(/[^\w.-]+/g, "_");
+    try {
+      await Deno.mkdir(parent, { recursive: true });
+      for (let i = 1;; i++) {
+        const dir = join(parent, `${stamp}-${safe}${i > 1 ? `-${i}` : ""}`);
+        try {
+          await Deno.mkdir(dir);
+        } catch (error) {
+          if (error instanceof Deno.errors.AlreadyExists) continue;
+          throw error;
+        }
+        const folder = new RunFolder(dir);
+        await folder.writeJson(MARK, { format: FORMAT, created: now.toISOString() });
+        for (const log of LOGS) {
+          await Deno.writeTextFile(folder.path(log), log === "heads.csv" ? headCsvHeader() : "");
+        }
+        return folder;
+      }
+    } catch (error) {
+      throw new TypeError(
+        `output_dir ${parent} cannot be written: ${(error as Error).message}; name another folder`,
+      );
+    }
+  }
+
+  /**
+   * Opens a folder that an earlier run made.
+   *
+   * @throws {TypeError} If it is not one.
+   */
+  static async open(dir: string): Promise<RunFolder> {
+    let mark: unknown;
+    try {
+      mark = await readJson(join(dir, MARK));
+    } catch {
+      throw new TypeError(`${dir} is not a folder that a run of Pollard made: it has no ${MARK}`);
+    }
+    if ((mark as { format?: number }).format !== FORMAT) {
+      throw new TypeError(`${dir} was made by another version of Pollard: ${JSON.stringify(mark)}`);
+    }
+    return new RunFolder(dir);
+  }
+
+  /** Path of something in the folder. */
+  path(...parts: string[]): string {
+    return join(this.dir, ...parts);
+  }
+
+  /** Appends to a log. */
+  async append(log: Log, text: string): Promise<void> {
+    if (text !== "") await Deno.writeTextFile(this.path(log), text, { append: true });
+  }
+
+  /** Writes a JSON file, whole or not at all. */
+  async writeJson(name: string, value: unknown): Promise<void> {
+    await writeWhole(this.path(name), JSON.stringify(value, null, 2) + "\n");
+  }
+
+  /**
+   * Saves a checkpoint: a folder `checkpoints/<label>` that appears complete.
+   *
+   * @returns Its path.
+   */
+  async saveCheckpoint<State>(
+    label: string,
+    state: State,
+    tensors: readonly TensorToWrite[],
+  ): Promise<string> {
+    const path = this.path("checkpoints", label);
+    const partial = `${path}.partial`;
+    await Deno.remove(partial, { recursive: true }).catch(() => {});
+    await Deno.mkdir(partial, { recursive: true });
+    const logs = {} as Record<Log, number>;
+    for (const log of LOGS) logs[log] = (await Deno.stat(this.path(log))).size;
+    await writeWhole(join(partial, TENSORS), safetensorsChunks(tensors));
+    const stamped: Stamped<State> = { logs, state };
+    await writeWhole(join(partial, STATE), JSON.stringify(stamped) + "\n");
+    await Deno.remove(path, { recursive: true }).catch(() => {});
+    await Deno.rename(partial, path);
+    return path;
+  }
+
+  /** Labels of the checkpoints, oldest first. */
+  async checkpoints(): Promise<string[]> {
+    const labels: string[] = [];
+    try {
+      for await (const entry of Deno.readDir(this.path("checkpoints"))) {
+        if (entry.isDirectory && /^step-\d+$/.test(entry.name)) labels.push(entry.name);
+      }
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    return labels.sort();
+  }
+
+  /**
+   * Opens a checkpoint and cuts the logs back to where they were when it was saved, so that what a
+   * killed run wrote after it is not told twice.
+   *
+   * @throws {SyntaxError | TypeError} If it is damaged.
+   */
+  async resume<State>(label: string): Promise<SavedCheckpoint<State>> {
+    const path = this.path("checkpoints", label);
+    const { logs, state } = await readJson(join(path, STATE)) as Stamped<State>;
+    const file = join(path, TENSORS);
+    using source = await openFile(file);
+    const tensors = await SafetensorsFile.open(source, file);
+    const values = new Map<string, Float32Array>();
+    for (const name of tensors.tensors.keys()) values.set(name, await tensors.read(name));
+    for (const log of LOGS) {
+      const { size } = await Deno.stat(this.path(log));
+      if (size < logs[log]) {
+        throw new TypeError(`${this.path(log)} is shorter than its checkpoint says`);
+      }
+      await Deno.truncate(this.path(log), logs[log]);
+    }
+    return { path, state, tensors: values };
+  }
+
+  /** Starts the logs anew: for a run that was killed before its first checkpoint. */
+  async restart(): Promise<void> {
+    for (const log of LOGS) {
+      await Deno.writeTextFile(this.path(log), log === "heads.csv" ? headCsvHeader() : "");
+    }
+  }
+}

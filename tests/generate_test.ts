@@ -1,0 +1,170 @@
+/** Text from a model: the tiny fixture against the f64 model, and what must not change the text. */
+import assert from "node:assert/strict";
+import { type Gpt2Config, parseConfig } from "../src/gpt2/config.ts";
+import { type GenerateOptions, Generator } from "../src/gpt2/generate.ts";
+import { Gpt2 } from "../src/gpt2/model.ts";
+import { randomIntegers } from "./close.ts";
+import { loadFixtureJson, loadFixtureWeights } from "./fixtures.ts";
+import { gpu } from "./gpu.ts";
+import { gpt2Reference } from "./reference.ts";
+
+const config = parseConfig(loadFixtureJson("tiny/config.json"));
+const weights = loadFixtureWeights("tiny");
+const model = new Gpt2(gpu, config, weights);
+
+/** Prompts of 1, 5, 17 and 3 tokens. */
+const PROMPTS = [1, 5, 17, 3].map((length, i) => randomIntegers(length, i, config.V));
+
+/** 20 tokens on top: through two widenings of the window, up to the model's last position. */
+const REQUEST: GenerateOptions = { prompts: PROMPTS, maxNewTokens: 20, seed: 7 };
+
+/** Checks that every token after the prompt is the f64 model's likeliest. */
+function assertGreedy(
+  { config, weights, what }: {
+    config: Gpt2Config;
+    weights: ReadonlyMap<string, Float32Array>;
+    what: string;
+  },
+  text: Uint32Array,
+  prompt: Uint32Array,
+): void {
+  assert.deepEqual(text.subarray(0, prompt.length), prompt);
+  // attention is causal: one pass over the result shows what each of its tokens was chosen from
+  const T = text.length - 1, { V } = config, tokens = text.subarray(0, T);
+  const { logits } = gpt2Reference(config, weights, { tokens, targets: tokens, B: 1, T });
+  for (let t = prompt.length - 1; t < T; t++) {
+    const row = logits.subarray(t * V, (t + 1) * V);
+    assert.equal(text[t + 1], row.indexOf(row.reduce((a, b) => Math.max(a, b))), `${what}, ${t}`);
+  }
+}
+
+Deno.test("greedy text is the f64 model's, token by token, from prompts of different lengths", async () => {
+  using generator = new Generator(model);
+  const texts = await generator.generate({ ...REQUEST, temperature: 0 });
+  assert.deepEqual(texts.map(({ length }) => length), [21, 25, 37, 23]);
+  texts.forEach((text, b) =>
+    assertGreedy({ config, weights, what: `prompt ${b}` }, text, PROMPTS[b])
+  );
+  assert.ok(new Set(texts.flatMap((text) => [...text])).size > 8, "more than one token repeated");
+});
+
+Deno.test("greedy text of an untied model", async () => {
+  const config = parseConfig(loadFixtureJson("untied/config.json"));
+  const weights = loadFixtureWeights("untied");
+  using model = new Gpt2(gpu, config, weights);
+  using generator = new Generator(model);
+  const prompts = [Uint32Array.of(3, 1, 4)];
+  const [text] = await generator.generate({ prompts, maxNewTokens: 16, temperature: 0 });
+  assertGreedy({ config, weights, what: "untied" }, text, prompts[0]);
+});
+
+Deno.test("the seed decides the text; read-backs, neighbours, pieces and history do not", async () => {
+  using generator = new Generator(model);
+  const texts = await generator.generate(REQUEST);
+  assert.deepEqual(texts.map(({ length }) => length), [21, 25, 37, 23]);
+  assert.deepEqual(await generator.generate(REQUEST), texts, "again");
+  assert.notDeepEqual(await generator.generate({ ...REQUEST, seed: 8 }), texts, "another seed");
+  for (const chunk of [1, 3, 16, 1000]) {
+    const fresh: number[][] = PROMPTS.map((prompt) => [...prompt]);
+    let looks = 0;
+    const onTokens = (tokens: Uint32Array[]) => {
+      looks++;
+      tokens.forEach((more, b) => fresh[b].push(...more));
+    };
+    assert.deepEqual(await generator.generate(REQUEST, { chunk, onTokens }), texts, `${chunk}`);
+    assert.deepEqual(fresh, texts.map((text) => [...text]), `onTokens, chunk ${chunk}`);
+    assert.equal(looks, Math.ceil(20 / chunk));
+  }
+  const alone = { ...REQUEST, prompts: PROMPTS.slice(0, 1) };
+  assert.deepEqual(await generator.generate(alone), texts.slice(0, 1), "alone");
+  const shorter = (await generator.generate({ ...REQUEST, maxNewTokens: 4 }))[1];
+  assert.deepEqual(shorter, texts[1].subarray(0, 9), "fewer tokens");
+  assert.deepEqual(await generator.generate(REQUEST), texts, "after other requests");
+  using pieces = new Generator(model, { pieceBytes: 64 * config.C * 4 });
+  assert.deepEqual(await pieces.generate(REQUEST), texts, "the head in four pieces");
+});
+
+Deno.test("all options together: a second generator agrees, and greedy is top-k 1", async () => {
+  using first = new Generator(model);
+  using second = new Generator(model);
+  const options = { ...REQUEST, temperature: 0.7, topK: 20, topP: 0.8 };
+  assert.deepEqual(await first.generate(options), await second.generate(options, { chunk: 2 }));
+  const greedy = await first.generate({ ...REQUEST, temperature: 0 });
+  assert.deepEqual(await second.generate({ ...REQUEST, topK: 1 }), greedy);
+  assert.deepEqual(await second.generate({ ...REQUEST, topP: 0 }), greedy);
+});
+
+Deno.test("a stop token ends its sequence alone, wherever the host looks", async () => {
+  using generator = new Generator(model);
+  const texts = await generator.generate(REQUEST);
+  const stop = texts[2][25]; // within the third text's continuation
+  const expected = texts.map((text, b) => {
+    const at = text.indexOf(stop, PROMPTS[b].length);
+    return at < 0 ? text : text.slice(0, at + 1);
+  });
+  assert.ok(expected[2].length <= 26);
+  for (const chunk of [1, 7, 100]) {
+    assert.deepEqual(await generator.generate({ ...REQUEST, stop }, { chunk }), expected);
+  }
+  // where all have ended, no more is asked of the device
+  let looks = 0;
+  const prompts = [PROMPTS[2]];
+  const first = (await generator.generate({ ...REQUEST, prompts }))[0][17];
+  const [text] = await generator.generate({ ...REQUEST, prompts, stop: first }, {
+    chunk: 1,
+    onTokens: () => looks++,
+  });
+  assert.deepEqual([text.length, looks], [18, 1]);
+});
+
+Deno.test("only tokens below vocabSize are written", async () => {
+  using generator = new Generator(model);
+  const texts = await generator.generate({ ...REQUEST, vocabSize: 50, temperature: 2 });
+  texts.forEach((text, b) => assert.ok(text.subarray(PROMPTS[b].length).every((id) => id < 50)));
+});
+
+Deno.test("generation can be stopped, and the generator used again", async () => {
+  using generator = new Generator(model);
+  const stop = new AbortController();
+  const reason = new Error("enough");
+  const running = generator.generate(REQUEST, {
+    chunk: 2,
+    signal: stop.signal,
+    onTokens: () => stop.abort(reason),
+  });
+  await assert.rejects(generator.generate(REQUEST), /still writing/);
+  await assert.rejects(running, reason);
+  await assert.rejects(generator.generate(REQUEST, { signal: stop.signal }), reason);
+  assert.equal((await generator.generate(REQUEST)).length, 4);
+});
+
+Deno.test("requests that cannot be met are refused, with the numbers", async () => {
+  using generator = new Generator(model);
+  const before = gpu.bytes;
+  const bad: [Partial<GenerateOptions>, RegExp][] = [
+    [{ prompts: [] }, /no prompts/],
+    [{ prompts: [PROMPTS[0], new Uint32Array()] }, /Prompt 1 is empty/],
+    [{ prompts: [Uint32Array.of(1, 211)] }, /Prompt 0 holds token 211.*below 211/],
+    [{ maxNewTokens: 21 }, /Prompt 2 has 17 tokens.*21 new ones makes 38.*37 positions/],
+    [{ maxNewTokens: 0 }, /max_new_tokens must be a whole number of 1 or more: 0/],
+    [{ topP: 2 }, /top_p/],
+  ];
+  for (const [change, message] of bad) {
+    const request = generator.generate({ ...REQUEST, ...change });
+    await assert.rejects(request, { name: "RangeError", message });
+  }
+  await assert.rejects(generator.generate(REQUEST, { chunk: 0 }), /chunk/);
+  assert.equal(gpu.bytes, before, "nothing was allocated");
+});
+
+Deno.test("a model that has diverged is named, and no memory is kept", async () => {
+  const before = gpu.bytes;
+  {
+    const broken = new Map(weights).set("ln_f.bias", new Float32Array(config.C).fill(NaN));
+    using model = new Gpt2(gpu, config, broken);
+    using generator = new Generator(model);
+    const message = /logits after token 0 of sequence 0 are not finite/;
+    await assert.rejects(generator.generate(REQUEST), { name: "RangeError", message });
+  }
+  assert.equal(gpu.bytes, before);
+});
