@@ -25,7 +25,9 @@ export interface AdapterFact {
   software: boolean;
   /** As the runtime gives them: numbers of the PCI or Vulkan registry. */
   vendor: string;
+  /** The same of the maker's model. */
   device: string;
+  /** Empty where the runtime does not tell. */
   architecture: string;
 }
 
@@ -173,7 +175,7 @@ export function advise(found: Findings): string[] {
       "This is a software adapter: it computes on the CPU. That is enough for the embedded model " +
         "and for tests; for GPT-2 itself use a GPU.",
     );
-    if (os === "linux") advice.push(...adviseSoftware(found, best));
+    if (os === "linux" && matmul.length > 0) advice.push(...adviseSoftware(found, best));
   } else if (matmul.length > 0 && best < SLOW_GPU_GFLOPS) {
     advice.push(
       `${
@@ -185,13 +187,21 @@ export function advise(found: Findings): string[] {
   return advice;
 }
 
-function adviseSoftware({ backend_asked, nvidia_driver }: Findings, _best: number): string[] {
+/** Below this a software adapter on two cores is busy, or an old one. */
+const SLOW_SOFTWARE_GFLOPS = 5;
+
+function adviseSoftware({ backend_asked, nvidia_driver }: Findings, best: number): string[] {
   const advice: string[] = [];
   if (nvidia_driver) advice.push(NVIDIA);
-  if (backend_asked === "gl") {
+  if (best < SLOW_SOFTWARE_GFLOPS) {
+    const other = backend_asked === "gl" ? "vulkan" : "gl";
     advice.push(
-      "It runs through OpenGL, as DENO_WEBGPU_BACKEND=gl asks. Vulkan compiles faster " +
-        "(Debian: apt install libvulkan1 mesa-vulkan-drivers).",
+      `${
+        best.toFixed(1)
+      } GFLOP/s is slow even for a software adapter. See first that nothing else ` +
+        "uses the CPU. Then compare, as versions of Mesa and its two backends differ by a factor of " +
+        `two either way: run this again with DENO_WEBGPU_BACKEND=${other}, or with another version of ` +
+        "Mesa (Debian: mesa-vulkan-drivers from backports).",
     );
   }
   return advice;

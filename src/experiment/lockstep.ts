@@ -10,7 +10,7 @@ import { RING } from "../gpt2/activations.ts";
 import type { TensorToWrite } from "../gpt2/safetensors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { learningRate, type Schedule } from "../optim/schedule.ts";
-import type { Arm as ArmName, Phase } from "../record.ts";
+import type { Arm as ArmName, MetricRow, Phase } from "../record.ts";
 import { Arm, type ArmState } from "./arm.ts";
 import { armStates, type ArmSummary, armSummary, armTensors } from "./checkpoint_tensors.ts";
 import type { ExperimentOptions } from "./options.ts";
@@ -134,9 +134,10 @@ export class Lockstep implements Disposable {
     const first = this.step - rates.length;
     const tokens = this.#options.batch_size * this.#options.max_length;
     let studied: number[] = [];
+    const rows: MetricRow[][] = rates.map(() => []);
     for (const arm of this.#arms) {
       const results = await arm.trainer.read();
-      const rows = results.map(({ loss, gradNorm }, i) => {
+      results.forEach(({ loss, gradNorm }, i) => {
         const step = first + i + 1;
         if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
           throw new DivergedError(
@@ -145,11 +146,12 @@ export class Lockstep implements Disposable {
         }
         const tokensSeen = this.tokensSeen - (rates.length - 1 - i) * tokens;
         const measured = { loss, learning_rate: rates[i], grad_norm: gradNorm };
-        return this.#recorder.metric(arm, phase, measured, { step, tokensSeen });
+        rows[i].push(this.#recorder.metric(arm, phase, measured, { step, tokensSeen }));
       });
-      await this.#recorder.metrics(rows);
       if (arm === this.pruned) studied = results.map(({ loss }) => loss);
     }
+    // step by step, so that the file does not tell how often the device was read
+    await this.#recorder.metrics(rows.flat());
     this.#processed += rates.length * tokens * this.#arms.length;
     return studied;
   }

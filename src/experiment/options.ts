@@ -25,6 +25,7 @@ export interface ExperimentOptions {
   readonly model_name: string;
   /** `moby_dick`, or the path of a UTF-8 text file. */
   readonly text: string;
+  /** Which adapter to run on. */
   readonly device: DeviceChoice;
   /** Sequences in a batch. */
   readonly batch_size: number;

@@ -65,6 +65,8 @@ export class Generator implements Disposable {
   #busy = false;
 
   /**
+   * Takes a model; nothing is allocated yet.
+   *
    * @param model The model to sample from, with its weights and gates as they are at each call.
    * @param pieceBytes Most bytes of the head's table to bind at once; never more than one binding.
    */
@@ -141,6 +143,7 @@ export class Generator implements Disposable {
     this.#room = undefined;
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

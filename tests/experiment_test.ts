@@ -1,0 +1,223 @@
+/** The experiment on a tiny model: what it writes, and that stopping it changes no bit. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { trainBpe } from "../src/data/bpe.ts";
+import { loadText } from "../src/data/corpora.ts";
+import { loadModel, saveModel } from "../src/data/model_files.ts";
+import { initWeights } from "../src/gpt2/checkpoint.ts";
+import { makeConfig } from "../src/gpt2/config.ts";
+import { allHeads } from "../src/gpt2/layout.ts";
+import { DivergedError } from "../src/experiment/lockstep.ts";
+import type { ExperimentOptions } from "../src/experiment/options.ts";
+import { resumeExperiment, startExperiment } from "../src/experiment/run.ts";
+import { HEAD_COLUMNS, parseHeadCsv, type Results } from "../src/record.ts";
+import { readRun } from "../src/report/read.ts";
+import { writeReport } from "../src/report/write.ts";
+import { assertClose } from "./close.ts";
+import { gpu } from "./gpu.ts";
+
+const dir = await Deno.makeTempDir({ prefix: "pollard-experiment-" });
+addEventListener("unload", () => Deno.removeSync(dir, { recursive: true }));
+const { text } = await loadText("moby_dick");
+const textFile = join(dir, "text.txt");
+await Deno.writeTextFile(textFile, text.slice(0, 60_000));
+const config = makeConfig({ L: 2, NH: 4, C: 32, V: 300, T: 32 });
+const tiny = join(dir, "tiny");
+await saveModel(tiny, {
+  config,
+  live: allHeads(config),
+  weights: initWeights(config, 3),
+  tokenizerJson: trainBpe(text.slice(0, 30_000), 300),
+});
+
+const options: Partial<ExperimentOptions> = {
+  model_name: tiny,
+  text: textFile,
+  max_length: 16,
+  batch_size: 2,
+  warmup_steps: 12,
+  finetuning_steps: 14,
+  training_steps: 60,
+  cycles: 2,
+  pruning_level: 0.5,
+  eval_freq: 5,
+  eval_tokens: 128,
+  test_tokens: 256,
+  controller_update_freq: 4,
+  strategy: "importance",
+  learning_rate: 3e-3,
+  output_dir: join(dir, "runs"),
+};
+
+/** Everything a run leaves that must not depend on how often it was stopped. */
+async function outcome(run: string) {
+  const { execution_time_s: _, ...results } = JSON.parse(
+    await Deno.readTextFile(join(run, "results.json")),
+  ) as Results;
+  return {
+    results,
+    metrics: await Deno.readTextFile(join(run, "metrics.jsonl")),
+    heads: await Deno.readTextFile(join(run, "heads.csv")),
+    samples: await Deno.readTextFile(join(run, "samples.json")),
+    weights: await Deno.readFile(join(run, "model", "model.safetensors")),
+  };
+}
+
+/** One uninterrupted run, shared by the tests below. */
+const whole: { dir: string; results: Results } = await (async () => {
+  using experiment = await startExperiment(gpu, options);
+  const results = await experiment.run();
+  return { dir: experiment.folder.dir, results };
+})();
+
+Deno.test("a run measures what it promises", async () => {
+  const { results } = whole;
+  assert.equal(results.total_heads, 8);
+  assert.equal(results.active_heads, 4);
+  assert.equal(results.final_sparsity, 0.5);
+  assert.equal(results.pruned_heads.length, 4);
+  assert.equal(new Set(results.pruned_heads.map(String)).size, 4, "no head is pruned twice");
+  assert.deepEqual(results.cycles.map(({ active_heads }) => active_heads), [6, 4]);
+  assert.deepEqual(
+    results.cycles.flatMap(({ pruned_heads }) => pruned_heads),
+    results.pruned_heads,
+  );
+  assert.equal(results.tokens_seen, (12 + 2 * 14) * 32);
+  for (const key of ["masked_loss", "reloaded_loss"] as const) {
+    assertClose([results[key]], [results.compacted_loss], { atol: 0, rtol: 1e-5, what: key });
+  }
+  assert.equal(results.final_loss, results.compacted_loss);
+  assert.notEqual(results.unpruned_twin_loss, results.final_loss);
+  assert.notEqual(results.random_pruning_loss, results.final_loss);
+  assert.ok(results.final_loss < Math.log(300), "it learned something");
+
+  const run = await readRun(whole.dir);
+  const arms = new Set(run.metrics.map(({ arm }) => arm));
+  assert.deepEqual([...arms].sort(), ["pruned", "random_pruning", "unpruned_twin"]);
+  const training = run.metrics.filter(({ arm, loss }) => arm === "pruned" && loss !== undefined);
+  assert.deepEqual(training.map(({ step }) => step), Array.from({ length: 40 }, (_, i) => i + 1));
+  assert.ok(
+    run.metrics.every(({ arm, sparsity }) => arm !== "unpruned_twin" || sparsity === 0),
+    "the twin keeps its heads",
+  );
+  const deaths = run.events.filter((event) => event.event === "prune" && event.arm === "pruned");
+  assert.deepEqual(
+    deaths.map((event) => "layer" in event && [event.layer, event.head]),
+    results.pruned_heads,
+  );
+  const phases = run.events.flatMap((event) => event.event === "phase" ? [event.phase] : []);
+  const cycle = ["analysis", "pruning", "finetuning"];
+  assert.deepEqual(phases, ["warmup", ...cycle, ...cycle, "evaluation"]);
+  assert.equal(run.heads.length % 8, 0);
+  const scored = run.heads.filter(({ score }) => score !== undefined);
+  assert.deepEqual([...new Set(scored.map(({ cycle }) => cycle))], [1, 2], "re-scored every cycle");
+  for (const [i, death] of deaths.entries()) {
+    if (!("score" in death)) continue;
+    const row = scored.find(({ cycle, layer, head }) =>
+      cycle === death.cycle && layer === death.layer && head === death.head
+    );
+    assertClose([death.score], [row!.score!], { atol: 0, rtol: 1e-6, what: `score of death ${i}` });
+  }
+});
+
+Deno.test("the saved model has the pruned heads' weights at zero and loads without gates", async () => {
+  const model = await loadModel(join(whole.dir, "model"));
+  assert.equal(model.live.flat().length, 4);
+  for (const [layer, head] of whole.results.pruned_heads) {
+    assert.ok(!model.live[layer].includes(head));
+  }
+  assert.ok(model.tokenizer);
+});
+
+Deno.test("the report of a run draws from its records", async () => {
+  const page = await Deno.readTextFile(await writeReport(whole.dir));
+  assert.match(page, /With 4 of 8 heads removed/);
+  assert.doesNotMatch(page, /NaN|undefined/);
+});
+
+for (const stopAfter of [5, 12, 19, 33]) {
+  Deno.test(`stopped at step ${stopAfter} and resumed, a run ends with the same bits`, async () => {
+    const stop = new AbortController();
+    using first = await startExperiment(gpu, options, {
+      onProgress: ({ step }) => step >= stopAfter && stop.abort(),
+    });
+    await assert.rejects(() => first.run(stop.signal), { name: "AbortError" });
+    const run = first.folder.dir;
+    using second = await resumeExperiment(gpu, run);
+    await second.run();
+    assert.deepEqual(await outcome(run), await outcome(whole.dir));
+  });
+}
+
+Deno.test("killed, a run goes on from its last checkpoint, and forgets what came after", async () => {
+  const stop = new AbortController();
+  using first = await startExperiment(gpu, options, {
+    onProgress: ({ step }) => step >= 19 && stop.abort(),
+  });
+  await assert.rejects(() => first.run(stop.signal));
+  const run = first.folder.dir;
+  // as a kill leaves it: a half-written checkpoint, and logs that ran ahead
+  await Deno.mkdir(join(run, "checkpoints", "step-0000030.partial"));
+  await Deno.writeTextFile(join(run, "metrics.jsonl"), '{"step":20,"lo', { append: true });
+  await Deno.writeTextFile(join(run, "heads.csv"), "20,1,0,", { append: true });
+  using second = await resumeExperiment(gpu, run);
+  await second.run();
+  assert.deepEqual(await outcome(run), await outcome(whole.dir));
+});
+
+Deno.test("killed before its first checkpoint, a run begins anew", async () => {
+  using first = await startExperiment(gpu, options);
+  const run = first.folder.dir;
+  await Deno.writeTextFile(join(run, "metrics.jsonl"), '{"step":1,"lo', { append: true });
+  using second = await resumeExperiment(gpu, run);
+  await second.run();
+  assert.deepEqual(await outcome(run), await outcome(whole.dir));
+});
+
+Deno.test("without controls nothing is told of them, and the pruned model is the same", async () => {
+  using experiment = await startExperiment(gpu, { ...options, controls: false });
+  const results = await experiment.run();
+  assert.ok(!("unpruned_twin_loss" in results) && !("random_pruning_loss" in results));
+  assert.equal(results.final_loss, whole.results.final_loss);
+});
+
+Deno.test("a loss that is not a number stops the run and names the step", async () => {
+  // an absurd rate: warm-up passes, fine-tuning explodes
+  using experiment = await startExperiment(gpu, { ...options, learning_rate: 1, warmup_steps: 1 });
+  const weights = experiment.materials.model.weights.get("h.0.ln_1.weight")!;
+  weights[0] = NaN;
+  await assert.rejects(() => experiment.run(), (error) => {
+    assert.ok(error instanceof DivergedError);
+    assert.match(error.message, /loss became NaN .* at step 1: try a lower learning_rate/);
+    return true;
+  });
+});
+
+Deno.test("what cannot work is refused before anything is written", async () => {
+  const out = join(dir, "nothing");
+  const refused = (given: Partial<ExperimentOptions>, message: RegExp) =>
+    assert.rejects(() => startExperiment(gpu, { ...options, output_dir: out, ...given }), message);
+  await refused({ pruning_level: 1.3 }, /pruning_level must be between 0 and 1: 1\.3/);
+  await refused({ max_length: 33 }, /max_length must be at most the model's 32 positions: 33/);
+  await refused({ text: join(dir, "none.txt") }, /none\.txt/);
+  await refused({ model_name: join(dir, "no-model") }, /no-model/);
+  const short = join(dir, "short.txt");
+  await Deno.writeTextFile(short, "Call me Ishmael.");
+  await refused({ text: short }, /the text has \d+ tokens: four parts .* take at least/);
+  await assert.rejects(() => Deno.stat(out), Deno.errors.NotFound);
+  // an output folder that is a file
+  await refused({ output_dir: textFile }, /output_dir .* cannot be written/);
+  await assert.rejects(
+    () => resumeExperiment(gpu, tiny),
+    /is not a folder that a run of Pollard made/,
+  );
+  await assert.rejects(() => resumeExperiment(gpu, whole.dir), /is a finished run/);
+});
+
+Deno.test("heads.csv reads back as it was written", async () => {
+  const text = await Deno.readTextFile(join(whole.dir, "heads.csv"));
+  const rows = parseHeadCsv(text);
+  assert.ok(rows.length > 0);
+  assert.equal(text.split("\n")[0], HEAD_COLUMNS.join(","));
+  assert.throws(() => parseHeadCsv("step,what\n1,2\n"), SyntaxError);
+});
