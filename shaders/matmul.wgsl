@@ -7,11 +7,19 @@
 
 // registers: a thread holds TM x (TN Vecs) of out and loads from storage directly. For adapters that compute on the
 // CPU: they gain nothing from workgroup memory, and loads (not arithmetic) bound them, so the tile is large.
-// Strides count Vecs. Loads past the last row or column read garbage that is never stored.
+// Strides count Vecs, but a's in KIND 0 counts numbers. Loads past the last row or column read garbage that is never stored.
 //# entry registers
 struct Params { M: u32, N: u32, K: u32, lda: u32, ldb: u32, ldc: u32 }
+//# if KIND == 2
 @group(0) @binding(0) var<storage, read> a: array<Vec>;
+//# else
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+//# end
+//# if KIND == 1
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+//# else
 @group(0) @binding(1) var<storage, read> b: array<Vec>;
+//# end
 @group(0) @binding(2) var<storage, read_write> out: array<Vec>;
 //# if BIAS
 @group(0) @binding(3) var<storage, read> bias: array<Vec>;
@@ -36,54 +44,39 @@ fn registers(@builtin(global_invocation_id) id: vec3<u32>) {
 //# for m in 0..TM
   let a_row_$m = (m0 + $(m)u) * p.lda;
 //# end
-  for (var k = 0u; k < p.K / $(VEC)u; k++) {
+  for (var k = 0u; k < p.K; k++) {
+    let b_row = k * p.ldb + n0;
+//# for n in 0..TN
+    let b_$n = b[b_row + $(n)u];
+//# end
 //# for m in 0..TM
     let a_$m = a[a_row_$m + k];
-//# end
-//# for u in 0..VEC
-    {
-      let b_row = (k * $(VEC)u + $(u)u) * p.ldb + n0;
 //# for n in 0..TN
-      let b_$n = b[b_row + $(n)u];
+    c$(m)_$n += a_$m * b_$n;
 //# end
-//# for m in 0..TM
-//# for n in 0..TN
-//# if VEC == 4
-      c$(m)_$n += a_$m[$u] * b_$n;
-//# else
-      c$(m)_$n += a_$m * b_$n;
-//# end
-//# end
-//# end
-    }
 //# end
   }
 //# end
 
 //# if KIND == 1
-  // The products of a Vec of k with a Vec of k are summed at once; the TN Vecs of out are TN * VEC rows of b.
 //# for m in 0..TM
   let a_row_$m = (m0 + $(m)u) * p.lda;
 //# end
 //# for j in 0..TN * VEC
   let b_row_$j = (n0 * $(VEC)u + $(j)u) * p.ldb;
 //# end
-  for (var k = 0u; k < p.K / $(VEC)u; k++) {
+  for (var k = 0u; k < p.K; k++) {
 //# for m in 0..TM
     let a_$m = a[a_row_$m + k];
 //# end
 //# for n in 0..TN
-//# for u in 0..VEC
-    {
-      let b_k = b[b_row_$(n * VEC + u) + k];
-//# for m in 0..TM
 //# if VEC == 4
-      c$(m)_$n[$u] += dot(a_$m, b_k);
+    let b_$n = vec4<f32>(b[b_row_$(4 * n) + k], b[b_row_$(4 * n + 1) + k], b[b_row_$(4 * n + 2) + k], b[b_row_$(4 * n + 3) + k]);
 //# else
-      c$(m)_$n += a_$m * b_k;
+    let b_$n = b[b_row_$n + k];
 //# end
-//# end
-    }
+//# for m in 0..TM
+    c$(m)_$n += a_$m * b_$n;
 //# end
 //# end
   }

@@ -13,6 +13,9 @@ import type { Gpt2 } from "./model.ts";
 /** Steps whose loss and gradient norm wait on the device until they are read together. */
 export const RING = 1024;
 
+/** Widest piece of logits on a software adapter. */
+const SOFTWARE_COLUMNS = 16384;
+
 /** Activations of one layer; the names are the glossary's, rows are B * T. */
 export interface LayerActivations {
   /** Input of the layer (rows, C): the residual stream, `resid_pre`. */
@@ -111,7 +114,10 @@ export class Activations implements Disposable {
     const rows = B * T;
     try {
       const budget = Math.min(logitBytes, gpu.maxBinding);
-      const columns = Math.max(64, Math.floor(budget / (4 * rows) / 64) * 64);
+      // Mesa 22's llvmpipe silently ends all loops of a thread after 65,535 rounds together, and
+      // on software adapters one thread runs twice over a row of logits
+      const most = gpu.info.software ? SOFTWARE_COLUMNS : Infinity;
+      const columns = Math.max(64, Math.floor(Math.min(most, budget / (4 * rows)) / 64) * 64);
       this.pieces = tablePieces(V, C, Math.min(gpu.maxBinding, columns * C * 4));
       const widest = Math.max(...this.pieces.map(logitStride));
       const make = (label: string, sizes: number[]): Tensor[] => {

@@ -89,13 +89,24 @@ export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): 
   }
   const { WX, WY } = schedule;
   // every row that is read or written as vec4s must be a whole number of them
-  const VEC = product === "tn" ? vectorWidth(lda, ldb, ldc) : vectorWidth(lda, ldb, ldc, K);
+  const VEC = vectorWidth(
+    ldc,
+    ...(product === "nt" ? [] : [ldb]),
+    ...(product === "tn" ? [lda] : []),
+  );
   const TM = VEC === 4 ? schedule.TM : 4;
   const TN = VEC === 4 ? schedule.TN : 4;
   const constants = { ...flags, TM, TN, WX, WY, VEC, LANES: 1, GROUPS: 1 };
   return plan.call({ op, page, entry: "registers", constants }, {
     tensors: bound,
-    params: { M, N, K, lda: lda / VEC, ldb: ldb / VEC, ldc: ldc / VEC },
+    params: {
+      M,
+      N,
+      K,
+      lda: product === "tn" ? lda / VEC : lda,
+      ldb: product === "nt" ? ldb : ldb / VEC,
+      ldc: ldc / VEC,
+    },
     grid: [Math.ceil(N / (VEC * TN * WX)), Math.ceil(M / (TM * WY))],
   });
 }
