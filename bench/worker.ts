@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { printJson, refuse, runMain } from "../scripts/cli.ts";
+import { preparing, printJson, refuse, runMain } from "../scripts/cli.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { type DeviceResult, measureDevice } from "./device.ts";
 import { measureModel, type ModelRequest, type ModelResult } from "./model.ts";
@@ -59,7 +59,7 @@ export async function runJob<R extends JobRequest>(
 if (import.meta.main) {
   await runMain(async () => {
     const request: JobRequest = JSON.parse(Deno.args[0]);
-    using gpu = await Gpu.open();
+    using gpu = await preparing(() => Gpu.open());
     const { name: adapter, software } = gpu.info;
     const result = request.job === "model"
       ? await measureModel(gpu, request)

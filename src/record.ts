@@ -19,7 +19,9 @@ export type Arm = "pruned" | "unpruned_twin" | "random_pruning";
 export interface MetricRow {
   /** Optimizer steps taken since the run began; one axis for every arm. */
   step: number;
+  /** What the run was doing. */
   phase: Phase;
+  /** The model that was measured. */
   arm: Arm;
   /** 0 during warm-up, then 1, 2, ... */
   cycle: number;
@@ -35,12 +37,16 @@ export interface MetricRow {
   grad_norm?: number;
   /** Share of heads that are not computed, 0 to 1. */
   sparsity: number;
+  /** Heads that are computed, over all layers. */
   active_heads: number;
   /** Tokens trained on so far by this arm, warm-up included. */
   tokens_seen: number;
 }
 
-/** One line of `events.jsonl`. `time` is seconds since the run began. */
+/**
+ * One line of `events.jsonl`. `step` counts optimizer steps, `time` the seconds that the run has been
+ * at work (not those between being stopped and resumed), and paths are relative to the run folder.
+ */
 export type EventRow =
   & { step: number; time: number; cycle: number; arm: Arm }
   & (
@@ -50,30 +56,41 @@ export type EventRow =
       event: "prune";
       layer: number;
       head: number;
+      /** What it was scored by: `entropy`, `random`, ... */
       strategy: string;
       /** The head's score when it was chosen: the lowest go first. */
       score: number;
       /** Its place in the ranking among live heads, 1 = first to go. */
       rank: number;
+      /** Live heads when it was chosen. */
       of: number;
     }
     | { event: "checkpoint"; path: string }
     | { event: "resume"; path: string }
     | {
       event: "controller";
+      /** Heads whose gate is above the controller's active threshold, after the update. */
       active_heads: number;
+      /** The others of all the full model's heads, pruned ones among them, in percent. */
       pruned_percent: number;
+      /** The controller's own learning rate at this update. */
       controller_lr: number;
+      /** Mean gate of the live heads, 0 to 1. */
       mean_gate: number;
+      /** Whether the gates have stood still for so long that updates stop until the next cycle. */
       plateau: boolean;
     }
   );
 
 /** One row of `heads.csv`: one head at one moment of the pruned arm. */
 export interface HeadRow {
+  /** Optimizer steps taken before it was measured. */
   step: number;
+  /** 0 during warm-up, then 1, 2, ... */
   cycle: number;
+  /** Layer, from 0. */
   layer: number;
+  /** Head in the full model's layer, from 0. */
   head: number;
   /** 1 while the head is computed, 0 once pruned. */
   alive: 0 | 1;
@@ -117,74 +134,109 @@ export const HEAD_COLUMNS = [
 
 /** What one pruning cycle did, measured on validation text. */
 export interface CycleResult {
+  /** 1, 2, ... */
   cycle: number;
   /** Heads that this cycle removed, `[layer, head]`. */
   pruned_heads: [number, number][];
+  /** Heads that are computed after it, over all layers. */
   active_heads: number;
+  /** Share of the full model's heads that are gone after it, 0 to 1. */
   sparsity: number;
-  /** Before this cycle's pruning. */
+  /** Validation loss before this cycle's pruning, in nats per token. */
   loss_before: number;
-  /** Right after pruning, before any fine-tuning. */
+  /** The same right after pruning, before any fine-tuning. */
   loss_after_pruning: number;
-  /** After this cycle's fine-tuning. */
+  /** The same after this cycle's fine-tuning. */
   loss_after_finetuning: number;
-  /** The unpruned twin at the same step, where controls ran. */
+  /** The unpruned twin's, after the same fine-tuning steps, where controls ran. */
   unpruned_twin_loss?: number;
-  /** Random pruning at the same step and level, where controls ran. */
+  /** Random pruning's, after the same steps and at the same level, where controls ran. */
   random_pruning_loss?: number;
 }
 
-/** `results.json`. Losses are nats per token on the test part, read once, unless named otherwise. */
+/**
+ * `results.json`. Losses are nats per token, all on the same tokens of the test part, which nothing
+ * else has read. That a model is good shows in `final_loss` against `unpruned_twin_loss`, not against
+ * `baseline_loss`: training alone lowers the loss.
+ */
 export interface Results {
-  /** After warm-up, before any pruning. */
+  /** Loss after warm-up, before any pruning. */
   baseline_loss: number;
+  /** exp(baseline_loss). */
   baseline_perplexity: number;
+  /** Loss of the pruned model after the last fine-tuning; the same as `compacted_loss`. */
   final_loss: number;
+  /** exp(final_loss). */
   final_perplexity: number;
+  /** Loss of the control that was trained on the same batches and never pruned, where it ran. */
   unpruned_twin_loss?: number;
+  /** Loss of the control from which as many heads were pruned at random, where it ran. */
   random_pruning_loss?: number;
+  /** Heads that the pruned model computes, over all layers. */
   active_heads: number;
+  /** Heads of the full model, L * NH. */
   total_heads: number;
+  /** Share of the full model's heads that are gone, 0 to 1. */
   final_sparsity: number;
+  /** Every head that the run removed, `[layer, head]`, in the order they went. */
   pruned_heads: [number, number][];
+  /** What each cycle did, on validation text. */
   cycles: CycleResult[];
-  /** The final model's loss on the same tokens in three forms that must agree. */
+  /** Loss with every head computed, and the gates of pruned ones at 0; agrees with the next two. */
   masked_loss: number;
+  /** Loss with pruned heads not computed: the model as it was trained. */
   compacted_loss: number;
+  /** Loss of the model saved in `model/`, gates folded into its weights, and loaded again. */
   reloaded_loss: number;
   /** Tokens the pruned model was trained on, warm-up included. */
   tokens_seen: number;
+  /** Seconds that the run was at work, before this file was written. */
   execution_time_s: number;
+  /** The seed that decided batches, samples and random pruning. */
   seed: number;
 }
 
 /** One prompt of `samples.json`: the same prompt and seed, before and after. */
 export interface Sample {
+  /** Text from the test part that both models went on from. */
   prompt: string;
+  /** The seed of the draws, the same for both. */
   seed: number;
+  /** What the model wrote after warm-up, before any pruning; without the prompt. */
   baseline: string;
+  /** What the final model wrote; without the prompt. */
   pruned: string;
 }
 
 /** `environment.json`: what the numbers were measured on. */
 export interface EnvironmentRecord {
+  /** The adapter's name as the driver gives it. */
   adapter: string;
+  /** What the adapter's name and identifiers say of the driver; WebGPU reports no version. */
   driver: string;
+  /** `DENO_WEBGPU_BACKEND`, where it was set: `vulkan`, `gl`, ... */
   backend: string;
+  /** Whether the adapter computes on the CPU. */
   software: boolean;
+  /** System, architecture and kernel release. */
   os: string;
+  /** Version of Deno. */
   deno: string;
+  /** Version of Pollard. */
   pollard: string;
   /** Matmul schedule picked for each kind of product on this adapter. */
   autotune: Record<string, string>;
+  /** Those WebGPU limits of the device that decide what fits, by their names there. */
   limits: Record<string, number>;
 }
 
 /** `data.json`: which text, by content hash, and how it was cut. */
 export interface DataRecord {
+  /** The text's name, or its path. */
   text: string;
-  /** Hash of the text as read. */
+  /** SHA-256 of the text as read, in hexadecimal. */
   sha256: string;
+  /** SHA-256 of the parsed `tokenizer.json`, written without blanks, in hexadecimal. */
   tokenizer_sha256: string;
   /** Tokens in each part, and where it lies in the whole: `[start, end)`. */
   parts: Record<"train" | "calibration" | "validation" | "test", { start: number; end: number }>;
@@ -192,12 +244,19 @@ export interface DataRecord {
 
 /** Everything a report is drawn from. */
 export interface RunRecord {
+  /** `config.json`: every option of the run. */
   config: Record<string, unknown>;
+  /** `environment.json`. */
   environment: EnvironmentRecord;
+  /** `data.json`. */
   data: DataRecord;
+  /** `metrics.jsonl`, in the order of its lines. */
   metrics: MetricRow[];
+  /** `events.jsonl`, in the order of its lines. */
   events: EventRow[];
+  /** `heads.csv`, in the order of its lines. */
   heads: HeadRow[];
+  /** `samples.json`; absent until the run finishes. */
   samples?: Sample[];
   /** Absent while the run goes on, or where it did not finish. */
   results?: Results;

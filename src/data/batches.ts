@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Window } from "../gpt2/evaluate.ts";
 import { Random, type RandomState } from "../random.ts";
 
 /** The parts of a text, none of which sees another's tokens. */
@@ -164,16 +165,6 @@ export class TrainBatches {
   }
 }
 
-/** One window of an evaluation. */
-export interface EvalWindow {
-  /** Token numbers `(1, t)`, t < T. */
-  readonly inputs: Uint32Array;
-  /** The token after each of them, `(1, t)`. */
-  readonly targets: Uint32Array;
-  /** The first position that is scored; all from here to the end are. */
-  readonly from: number;
-}
-
 /**
  * The strided windows by which Hugging Face measures the perplexity of models of fixed length
  * (https://huggingface.co/docs/transformers/perplexity): windows of at most T tokens begin every
@@ -195,7 +186,7 @@ export function evalWindows(
   part: Uint32Array,
   T: number,
   stride: number = T,
-): IterableIterator<EvalWindow> {
+): IterableIterator<Window> {
   if (!Number.isSafeInteger(T) || T < 2) {
     throw new RangeError(`max_length must be a whole number of at least 2: ${T}`);
   }
@@ -210,7 +201,7 @@ export function evalWindows(
   return windows(part, T, stride);
 }
 
-function* windows(part: Uint32Array, T: number, stride: number): Generator<EvalWindow> {
+function* windows(part: Uint32Array, T: number, stride: number): Generator<Window> {
   let covered = 0;
   for (let begin = 0; covered < part.length; begin += stride) {
     const end = Math.min(begin + T, part.length);

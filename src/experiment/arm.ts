@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { HeadMetrics } from "../controller/metrics.ts";
 import type { Weights } from "../gpt2/checkpoint.ts";
 import type { Gpt2Config } from "../gpt2/config.ts";
 import { reshapeHeads } from "../gpt2/heads.ts";
@@ -66,6 +67,12 @@ export class Arm implements Disposable {
   /** Share of the full model's heads that are gone. */
   get sparsity(): number {
     return 1 - this.model.heads / this.model.totalHeads;
+  }
+
+  /** Reads the head metrics that training or measuring gathered since the last time. */
+  async headMetrics(): Promise<HeadMetrics> {
+    const { L, NH } = this.config;
+    return { L, NH, live: this.model.live, ...await this.trainer.readMetrics() };
   }
 
   /** Copies the arm to the host. */

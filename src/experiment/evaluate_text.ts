@@ -21,6 +21,7 @@ export interface EvaluateTextOptions {
   stride?: number;
   /** Windows scored at once; 8 unless given. */
   batchSize?: number;
+  /** Ends the evaluation between batches: the signal's reason is thrown then. */
   signal?: AbortSignal;
 }
 

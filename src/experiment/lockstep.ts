@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { HeadMetrics } from "../controller/metrics.ts";
 import { TrainBatches, type TrainBatchesState } from "../data/batches.ts";
 import { RING } from "../gpt2/activations.ts";
 import type { TensorToWrite } from "../gpt2/safetensors.ts";
@@ -19,6 +18,7 @@ import type { Materials } from "./setup.ts";
 
 /** Thrown when the loss is no longer a number. */
 export class DivergedError extends Error {
+  /** `DivergedError`. */
   override name = "DivergedError";
 }
 
@@ -166,12 +166,6 @@ export class Lockstep implements Disposable {
       await this.#recorder.metrics([row]);
     }
     return losses;
-  }
-
-  /** Reads the head metrics of the model under study that were gathered since the last time. */
-  async headMetrics(): Promise<HeadMetrics> {
-    const { trainer, model: { config: { L, NH }, live } } = this.pruned;
-    return { L, NH, live, ...await trainer.readMetrics() };
   }
 
   /** Copies everything to the host. Read the steps' results first. */

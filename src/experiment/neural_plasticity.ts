@@ -12,10 +12,10 @@ import { saveModel } from "../data/model_files.ts";
 import { scaleHeads } from "../gpt2/heads.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { chooseHeads, type ChosenHead, cycleTargets } from "../plasticity/prune.ts";
-import { projectionNorms, scoreHeads } from "../plasticity/scores.ts";
 import { detectStability } from "../plasticity/stability.ts";
 import { Random, type RandomState } from "../random.ts";
 import type { CycleResult, Phase, Results } from "../record.ts";
+import { choosePruned, scoreArm } from "./analysis.ts";
 import type { Arm } from "./arm.ts";
 import { finish } from "./finish.ts";
 import { DivergedError, Lockstep, type LockstepState } from "./lockstep.ts";
@@ -295,13 +295,19 @@ export class NeuralPlasticityExperiment implements Disposable {
     const previous = cycle === 1 ? "warmup" : "finetuning";
     const before = await this.#lockstep.evaluate(previous, cycle - 1);
     await this.#phase("analysis");
-    const { metrics, scores } = await this.#analyse();
-    await this.#recorder.heads(metrics, this.#controller.gates(), scores);
+    const gates = this.#controller.gates();
+    const { metrics, scores } = await scoreArm(pruned, this.materials.calibration, {
+      strategy: this.options.strategy,
+      gates,
+      random: () => this.#random.next(),
+    });
+    await this.#recorder.heads(metrics, gates, scores);
 
     await this.#phase("pruning");
     const { totalHeads, heads: liveBefore } = pruned.model;
     const count = Math.max(0, this.#targets[cycle - 1] - (totalHeads - liveBefore));
-    const chosen = this.#choose(scores, count);
+    const closed = gates.map((gate) => gate <= this.#controller.config.activeThreshold ? 1 : 0);
+    const chosen = choosePruned(scores, { live: pruned.model.live, gates, closed, count });
     await this.#remove(pruned, chosen, this.options.strategy);
     this.#manager!.prune(chosen);
     this.#manager!.forgetPlateau();
@@ -329,39 +335,6 @@ export class NeuralPlasticityExperiment implements Disposable {
     );
     Object.assign(cursor, { stage: "finetune", stageStep: 0 });
     await this.#phase("finetuning");
-  }
-
-  /** Scores every live head on calibration text, as the model stands now. */
-  async #analyse(): Promise<{ metrics: HeadMetrics; scores: Float32Array }> {
-    const { trainer, model } = this.#lockstep.pruned;
-    for (const { inputs, targets } of this.materials.calibration) trainer.measure(inputs, targets);
-    const metrics = await this.#lockstep.headMetrics();
-    const { L, NH, HS, C } = model.config;
-    const weights = await model.weights();
-    const projections = Array.from(
-      { length: L },
-      (_, l) => weights.get(`h.${l}.attn.c_proj.weight`)!,
-    );
-    const scores = scoreHeads(this.options.strategy, {
-      metrics,
-      gates: this.#controller.gates(),
-      weightNorms: projectionNorms(projections, model.live, { NH, HS, C }),
-      random: () => this.#random.next(),
-    });
-    return { metrics, scores };
-  }
-
-  /** Heads to prune: first those whose gate the controller has closed, then by score. */
-  #choose(scores: Float32Array, count: number): ChosenHead[] {
-    const gates = this.#controller.gates();
-    const { activeThreshold } = this.#controller.config;
-    const lowest = scores.reduce((a, b) => Math.min(a, Number.isFinite(b) ? b : a), Infinity);
-    const ranked = scores.map((score, i) =>
-      gates[i] > activeThreshold ? score : lowest - 2 + gates[i]
-    );
-    const { NH } = this.#controller;
-    return chooseHeads(ranked, this.#lockstep.pruned.model.live, { count })
-      .map((chosen) => ({ ...chosen, score: scores[chosen.layer * NH + chosen.head] }));
   }
 
   async #remove(arm: Arm, heads: readonly ChosenHead[], strategy: string): Promise<void> {
@@ -419,7 +392,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     let metrics: HeadMetrics | undefined;
     if (manager.needsMetrics(manager.currentStep + 1)) {
       await this.#read();
-      metrics = await this.#lockstep.headMetrics();
+      metrics = await this.#lockstep.pruned.headMetrics();
     }
     const outcome = manager.step(metrics);
     if (outcome.status !== "updated") return;
@@ -487,10 +460,12 @@ export class NeuralPlasticityExperiment implements Disposable {
     this.#lastCheckpoint = await this.folder.saveCheckpoint(label, state, tensors);
   }
 
+  /** Frees every model of the run. Its folder stays. */
   dispose(): void {
     this.#lockstep.dispose();
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -22,8 +22,11 @@ const TENSORS = "tensors.safetensors";
 
 /** A checkpoint as it was read back. */
 export interface SavedCheckpoint<State> {
+  /** Its folder. */
   path: string;
+  /** What was saved as JSON. */
   state: State;
+  /** What was saved as tensors, by name. */
   tensors: Map<string, Float32Array>;
 }
 

@@ -18,13 +18,17 @@ export const CALIBRATION_BATCHES = 16;
 
 /** A model, a text, and how the text is cut. */
 export interface Materials {
+  /** The model as it was loaded. */
   model: LoadedModel;
+  /** The model's own. */
   tokenizer: Tokenizer;
+  /** Tokens of the text's four parts. */
   parts: Parts;
   /** What `data.json` says of it. */
   record: DataRecord;
-  /** Windows that are scored during the run, and at its end. */
+  /** Windows that are scored during the run. */
   validation: Window[];
+  /** Windows that are scored at its end, once. */
   test: Window[];
   /** Batches that heads are scored on. */
   calibration: Batch[];

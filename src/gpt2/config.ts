@@ -117,10 +117,15 @@ export function parseConfig(json: unknown, where = "config.json"): Gpt2Config {
 
 /** The sizes a new model is made of; see {@linkcode Gpt2Config} for the letters. */
 export interface Gpt2Sizes {
+  /** Layers. */
   L: number;
+  /** Attention heads in each layer. */
   NH: number;
+  /** Channels of the residual stream; a multiple of NH. */
   C: number;
+  /** Vocabulary size, tokens. */
   V: number;
+  /** Longest sequence, tokens. */
   T: number;
   /** MLP channels; 4C unless given. */
   F?: number;

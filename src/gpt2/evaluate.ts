@@ -12,8 +12,11 @@ import type { Gpt2 } from "./model.ts";
 
 /** A window of tokens: `targets[i]` follows `inputs[i]`, and targets from `from` on are scored. */
 export interface Window {
+  /** Token ids `(1, t)`, t at most T. */
   readonly inputs: Uint32Array;
+  /** The token after each of them, `(1, t)`. */
   readonly targets: Uint32Array;
+  /** The first position that is scored; all from here to the end are. */
   readonly from: number;
 }
 
@@ -37,7 +40,11 @@ export class Evaluator implements Disposable {
   readonly #plan: Plan;
   readonly #list: Dispatch[];
 
-  /** @param acts Activations to work in; a trainer's may be shared. */
+  /**
+   * Binds the forward pass and the loss; nothing is computed yet.
+   *
+   * @param acts Activations to work in; a trainer's may be shared.
+   */
   constructor(model: Gpt2, acts: Activations) {
     this.#model = model;
     this.#acts = acts;
@@ -96,10 +103,12 @@ export class Evaluator implements Disposable {
     return { loss, perplexity: Math.exp(loss), predicted };
   }
 
+  /** Frees its own uniforms; the model and the activations stay. */
   dispose(): void {
     this.#plan.dispose();
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -31,11 +31,15 @@ export function parameterArena(
 
 /** A model on a device. Dispose it to free its memory. */
 export class Gpt2 implements Disposable {
+  /** The device it lives on. */
   readonly gpu: Gpu;
+  /** Sizes of the full model, whatever heads are computed. */
   readonly config: Gpt2Config;
   /** Original numbers of the heads that are computed, by layer. */
   readonly live: LiveHeads;
+  /** Its parameters in their fixed order; shapes are those of the live heads alone. */
   readonly layout: readonly Parameter[];
+  /** Weights on the device, by the names of {@linkcode Gpt2.layout}. */
   readonly params: ParameterTensors;
   /** Place of each layer's first head among all live heads; one entry more than there are layers. */
   readonly head0: readonly number[];
@@ -87,7 +91,12 @@ export class Gpt2 implements Disposable {
     return this.config.L * this.config.NH;
   }
 
-  /** The tensor of a parameter. */
+  /**
+   * The weights of one parameter, on the device.
+   *
+   * @param name Its name in {@linkcode Gpt2.layout}: `h.0.attn.c_attn.weight`.
+   * @throws {TypeError} If no parameter is called that.
+   */
   param(name: string): Tensor {
     return tensorOf(this.params, name);
   }
@@ -130,11 +139,13 @@ export class Gpt2 implements Disposable {
     return new Map(names.map((name, i) => [name, values[i]]));
   }
 
+  /** Frees weights and gates. Trainers and generators made from it must be gone before. */
   dispose(): void {
     this.#arena.dispose();
     this.#gates.dispose();
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -6,11 +6,13 @@
 
 /** Thrown when WebGPU itself fails: no adapter, limits too small, a validation error, out of memory. */
 export class GpuError extends Error {
+  /** `GpuError`, or the name of the kind of it. */
   override name = "GpuError";
 }
 
 /** Thrown when the device is gone; everything on it is lost. */
 export class DeviceLostError extends GpuError {
+  /** `DeviceLostError`. */
   override name = "DeviceLostError";
 }
 
@@ -20,8 +22,9 @@ export interface AdapterInfo {
   readonly name: string;
   /** Whether the adapter computes on the CPU. */
   readonly software: boolean;
-  /** Vendor and device identifiers as the runtime reports them. */
+  /** The vendor's identifier as the runtime reports it: a PCI number such as `4318`, 0 on OpenGL. */
   readonly vendor: string;
+  /** The device's identifier, likewise. */
   readonly device: string;
 }
 
@@ -51,17 +54,31 @@ const RAISED = [
 
 /** A WebGPU device with its errors gathered and its bytes counted. */
 export class Gpu implements Disposable {
+  /** WebGPU's own device. Buffers made on it directly are not counted in {@linkcode Gpu.bytes}. */
   readonly device: GPUDevice;
+  /** The adapter that was opened. */
   readonly info: AdapterInfo;
   /** Bytes in buffers made here and not yet destroyed. */
   bytes = 0;
   /** Picks that were made by timing on this adapter, by kind of product; for the run's record. */
   readonly picks: Map<string, string> = new Map();
-  /** How matrix products are cut on this adapter, where something else than the default was picked. */
+  /**
+   * How matrix products are cut on this adapter, where something else than the default was picked.
+   *
+   * @internal
+   */
   matmulSchedule: MatmulPick | undefined;
-  /** Compiled pipelines by source text; see `kernel.ts`. */
+  /**
+   * Compiled pipelines by source text; see `kernel.ts`.
+   *
+   * @internal
+   */
   readonly pipelines: Map<string, unknown> = new Map();
-  /** Compilations whose verdict has not been read: each gives an error message or nothing. */
+  /**
+   * Compilations whose verdict has not been read: each gives an error message or nothing.
+   *
+   * @internal
+   */
   readonly pending: Promise<string | null | undefined>[] = [];
   #errors: string[] = [];
   #lost: string | undefined;
@@ -241,6 +258,7 @@ export class Gpu implements Disposable {
     this.device.destroy();
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -10,6 +10,7 @@ export const ALIGNMENT = 256;
 
 /** A range of a buffer. */
 export interface Tensor {
+  /** The buffer, which other tensors may share. */
   readonly buffer: GPUBuffer;
   /** Bytes from the start of the buffer; a multiple of {@linkcode ALIGNMENT}. */
   readonly offset: number;

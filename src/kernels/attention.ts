@@ -18,10 +18,12 @@ export interface AttentionShape {
   head0: number;
 }
 
-/** Queries a thread holds: as many as registers bear on a GPU, more where loads are what costs. */
+/**
+ * Queries (or keys) a thread holds. More of them share each load, which is what costs on software
+ * adapters, but make the kernel longer to compile there: 4 of size 16 take Mesa 25 ten seconds.
+ */
 function tile(gpu: Gpu, HS: number): number {
-  if (!gpu.info.software) return 1;
-  return HS <= 16 ? 4 : HS <= 64 ? 2 : 1;
+  return gpu.info.software && HS <= 16 ? 2 : 1;
 }
 
 function settings(plan: Plan, { B, T, NH, HS, head0 }: AttentionShape) {

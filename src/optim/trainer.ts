@@ -46,13 +46,21 @@ export interface StepResult {
  * Entropy, first-key weight and output norm come from forward, the rest from backward.
  */
 export interface MeasuredHeads {
+  /** Mean attention entropy of a row, in nats, first row left out. */
   entropyNats: Float32Array;
+  /** The same, each row divided by the ln of the keys it sees: 0 (one key) to 1 (uniform). */
   entropy: Float32Array;
+  /** Mean attention weight on the first key, first row left out. */
   firstKey: Float32Array;
+  /** Mean L2 norm of the head's output before the gate. */
   outputNorm: Float32Array;
+  /** d loss / d gate, signed, of the mean loss per token. */
   gateGrad: Float32Array;
+  /** L2 norm of the gradient of the head's q, k, v and output-projection weights. */
   gradNorm: Float32Array;
+  /** Mean over sequences of |d loss / d gate|. */
   gateGradAbs: Float32Array;
+  /** Mean over sequences of (d loss / d gate)^2. */
   gateGradSq: Float32Array;
 }
 
@@ -72,11 +80,13 @@ const SUM_NAMES = [
 export interface OptimizerState {
   /** Steps taken; Adam's t. */
   steps: number;
-  /** Head metrics gathered and not read yet, and over how many passes. */
+  /** Head metrics gathered and not read yet, summed over passes: (live heads, 8). */
   sums: Float32Array;
+  /** Passes that the sums cover. */
   measured: number;
-  /** First and second moments, by parameter. */
+  /** Adam's first moments, by parameter. */
   m: Weights;
+  /** Adam's second moments, by parameter. */
   v: Weights;
 }
 
@@ -85,9 +95,15 @@ export interface OptimizerState {
  * device and are read together. Nothing is allocated after construction.
  */
 export class Trainer implements Disposable {
+  /** The model that it trains. */
   readonly model: Gpt2;
+  /**
+   * Activations of the last pass.
+   *
+   * @internal
+   */
   readonly acts: Activations;
-  /** Gradients of the last pass, by parameter. */
+  /** Gradients of the last pass, by parameter, before clipping. */
   readonly grads: ParameterTensors;
   /** Scores text in the trainer's own activations. */
   readonly evaluator: Evaluator;
@@ -104,6 +120,8 @@ export class Trainer implements Disposable {
   #measured = 0;
 
   /**
+   * Allocates gradients, moments and activations, and binds every dispatch of a step.
+   *
    * @throws {RangeError} If an option is out of range.
    * @throws {GpuError} If the adapter cannot hold it.
    */
@@ -341,11 +359,16 @@ export class Trainer implements Disposable {
     this.#steps = steps;
   }
 
-  /** The dispatches of a step by part, for profiles: replaying them is harmless to all but weights. */
+  /**
+   * The dispatches of a step by part, for profiles: replaying them is harmless to all but weights.
+   *
+   * @internal
+   */
   get lists(): Readonly<Record<"pass" | "metrics" | "update", readonly Dispatch[]>> {
     return this.#lists;
   }
 
+  /** Frees all that it allocated; the model stays. */
   dispose(): void {
     this.evaluator.dispose();
     this.#plan.dispose();
@@ -353,6 +376,7 @@ export class Trainer implements Disposable {
     for (const arena of this.#arenas) arena.dispose();
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -1,0 +1,66 @@
+/**
+ * The analysis before a pruning: every live head is scored on calibration text, and the heads to
+ * prune are chosen by score and by what the controller has closed.
+ *
+ * @module
+ */
+import type { HeadMetrics } from "../controller/metrics.ts";
+import type { Batch } from "../data/batches.ts";
+import type { LiveHeads } from "../gpt2/layout.ts";
+import { chooseHeads, type ChosenHead } from "../plasticity/prune.ts";
+import { projectionNorms, scoreHeads, type Strategy } from "../plasticity/scores.ts";
+import type { Arm } from "./arm.ts";
+
+/** By what heads are scored. */
+export interface ScoreOptions {
+  strategy: Strategy;
+  /** Gates of all heads, L * NH. */
+  gates: Float32Array;
+  /** Uniform numbers, for the strategy that needs them. */
+  random: () => number;
+}
+
+/**
+ * Measures every live head on calibration batches, with the arm's weights and gates as they are, and
+ * scores it. Nothing is trained.
+ */
+export async function scoreArm(
+  arm: Arm,
+  calibration: readonly Batch[],
+  { strategy, gates, random }: ScoreOptions,
+): Promise<{ metrics: HeadMetrics; scores: Float32Array }> {
+  const { trainer, model } = arm;
+  for (const { inputs, targets } of calibration) trainer.measure(inputs, targets);
+  const metrics = await arm.headMetrics();
+  const { L, NH, HS, C } = model.config;
+  const weights = await model.weights();
+  const projections = Array.from(
+    { length: L },
+    (_, l) => weights.get(`h.${l}.attn.c_proj.weight`)!,
+  );
+  const weightNorms = projectionNorms(projections, model.live, { NH, HS, C });
+  return { metrics, scores: scoreHeads(strategy, { metrics, gates, weightNorms, random }) };
+}
+
+/**
+ * Chooses heads to prune: first those whose gate the controller has closed, the most closed before
+ * the others, then by score, lowest first.
+ *
+ * @param scores L * NH scores. @param closed 1 where the controller has closed the head.
+ */
+export function choosePruned(
+  scores: Float32Array,
+  { live, gates, closed, count }: {
+    live: LiveHeads;
+    gates: Float32Array;
+    closed: ArrayLike<number>;
+    count: number;
+  },
+): ChosenHead[] {
+  const lowest = scores.reduce((a, b) => Math.min(a, Number.isFinite(b) ? b : a), Infinity);
+  // gates are below 1, so every closed head ranks below every open one
+  const ranked = scores.map((score, i) => closed[i] ? lowest - 2 + gates[i] : score);
+  const NH = scores.length / live.length;
+  return chooseHeads(ranked, live, { count })
+    .map((chosen) => ({ ...chosen, score: scores[chosen.layer * NH + chosen.head] }));
+}
