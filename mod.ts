@@ -13,6 +13,8 @@
  *
  * @module
  */
+
+// The device.
 export {
   type AdapterInfo,
   DeviceLostError,
@@ -20,12 +22,18 @@ export {
   GpuError,
   type GpuOptions,
 } from "./src/gpu/device.ts";
+export { type Tensor } from "./src/gpu/tensor.ts";
+
+// The model: its sizes, parameters and heads, on the host and on the device.
 export { type Gpt2Config, type Gpt2Sizes, makeConfig, parseConfig } from "./src/gpt2/config.ts";
-export { allHeads, type LiveHeads } from "./src/gpt2/layout.ts";
+export { allHeads, type HeadAxis, type LiveHeads, type Parameter } from "./src/gpt2/layout.ts";
 export { compactWeights, initWeights, padWeights, type Weights } from "./src/gpt2/checkpoint.ts";
-export { Gpt2 } from "./src/gpt2/model.ts";
-export { type Evaluation, type Window } from "./src/gpt2/evaluate.ts";
+export { Gpt2, type ParameterTensors } from "./src/gpt2/model.ts";
+export { type Evaluation, type Evaluator, type Window } from "./src/gpt2/evaluate.ts";
 export { type GenerateControls, type GenerateOptions, Generator } from "./src/gpt2/generate.ts";
+export { type SamplingOptions } from "./src/kernels/sampling.ts";
+
+// Models on disk, text, tokens and batches.
 export { type LoadedModel, loadModel, type Model, saveModel } from "./src/data/model_files.ts";
 export { Tokenizer } from "./src/data/tokenizer.ts";
 export { type Corpus, loadText } from "./src/data/corpora.ts";
@@ -35,7 +43,17 @@ export {
   type Parts,
   splitTokens,
   TrainBatches,
+  type TrainBatchesState,
 } from "./src/data/batches.ts";
+export { type RandomState } from "./src/random.ts";
+export { embeddedModel, type Materials } from "./src/experiment/setup.ts";
+export {
+  evaluateText,
+  type EvaluateTextOptions,
+  type TextEvaluation,
+} from "./src/experiment/evaluate_text.ts";
+
+// Training.
 export {
   type MeasuredHeads,
   type OptimizerState,
@@ -43,8 +61,17 @@ export {
   Trainer,
   type TrainerOptions,
 } from "./src/optim/trainer.ts";
-export { learningRate, type Schedule } from "./src/optim/schedule.ts";
-export { AnnController } from "./src/controller/ann_controller.ts";
+export { type Decay, DECAYS, learningRate, type Schedule } from "./src/optim/schedule.ts";
+
+// The controller: gates that move while the model trains.
+export { type HeadMetrics, METRIC_KEYS, type MetricKey } from "./src/controller/metrics.ts";
+export {
+  AGENCY,
+  type AgencyInfo,
+  AnnController,
+  type AnnState,
+  type GateUpdate,
+} from "./src/controller/ann_controller.ts";
 export { ANN_DEFAULTS, type AnnConfig } from "./src/controller/ann_config.ts";
 export {
   ControllerManager,
@@ -52,23 +79,36 @@ export {
   type ControllerUpdate,
   MANAGER_DEFAULTS,
   type ManagerConfig,
+  type ManagerState,
 } from "./src/controller/manager.ts";
-export { type HeadMetrics } from "./src/controller/metrics.ts";
-export { scoreHeads, STRATEGIES, type Strategy } from "./src/plasticity/scores.ts";
-export { chooseHeads, type ChosenHead } from "./src/plasticity/prune.ts";
-export { DivergedError } from "./src/experiment/lockstep.ts";
+
+// Pruning: scores, and which heads go.
+export {
+  projectionNorms,
+  scoreHeads,
+  type ScoreInputs,
+  STRATEGIES,
+  type Strategy,
+  STRATEGY_NAMES,
+  type StrategyInfo,
+} from "./src/plasticity/scores.ts";
+export { chooseHeads, type ChooseOptions, type ChosenHead } from "./src/plasticity/prune.ts";
+
+// The experiment, what it records, and the report.
+export {
+  checkOptions,
+  DEFAULTS,
+  type DeviceChoice,
+  DEVICES,
+  type ExperimentOptions,
+} from "./src/experiment/options.ts";
+export { resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {
   NeuralPlasticityExperiment,
   type RunListeners,
   type RunProgress,
 } from "./src/experiment/neural_plasticity.ts";
-export { checkOptions, DEFAULTS, type ExperimentOptions } from "./src/experiment/options.ts";
-export { resumeExperiment, startExperiment } from "./src/experiment/run.ts";
-export { embeddedModel } from "./src/experiment/setup.ts";
-export {
-  evaluateText,
-  type EvaluateTextOptions,
-  type TextEvaluation,
-} from "./src/experiment/evaluate_text.ts";
+export { type RunFolder } from "./src/experiment/run_folder.ts";
+export { DivergedError } from "./src/experiment/lockstep.ts";
 export { writeReport } from "./src/report/write.ts";
 export type * from "./src/record.ts";

@@ -51,7 +51,7 @@ ours and prints a line of JSON for each library. PYTHON names the Python that ha
 Examples:
   deno task bench
   deno task bench --size S --only train,memory --json
-  MESA_SHADER_CACHE_DISABLE=true deno task bench --only train,matmul --peers ../shared/peers`;
+  MESA_SHADER_CACHE_DISABLE=true deno task bench --only train,matmul --peers path/to/peers`;
 
 /** Reads names with commas or spaces between; options given again add to what was given before. */
 function listOption<const C extends string>(name: string, choices: readonly C[]) {

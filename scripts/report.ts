@@ -1,28 +1,22 @@
 /**
- * Draws the report of a run folder again: `deno task report RUN_DIR`.
+ * `deno task report`: see --help.
  *
  * @module
  */
-
+import { newCommand, parseCommand, preparing, runMain } from "./cli.ts";
 import { writeReport } from "../src/report/write.ts";
 
-const USAGE = `Usage: deno task report RUN_DIR
+const AFTER = `Example:
+  deno task report runs/RUN`;
 
-Draws RUN_DIR/report.html and RUN_DIR/figures/*.svg from the records in RUN_DIR.`;
-
-if (import.meta.main) {
-  const [dir, ...rest] = Deno.args;
-  if (dir === "--help" || dir === "-h") {
-    console.log(USAGE);
-  } else if (dir === undefined || dir.startsWith("-") || rest.length > 0) {
-    console.error(USAGE);
-    Deno.exit(2);
-  } else {
-    try {
-      console.log(await writeReport(dir));
-    } catch (error) {
-      console.error(`${(error as Error).name}: ${(error as Error).message}`);
-      Deno.exit(2);
-    }
-  }
-}
+await runMain(async () => {
+  const command = newCommand({
+    name: "deno task report",
+    description:
+      "Draws run_dir/report.html and run_dir/figures/*.svg again from the records in run_dir.",
+    after: AFTER,
+  }).argument("<run_dir>", "the folder that a run of deno task experiment left");
+  parseCommand(command);
+  const [dir] = command.processedArgs;
+  console.log(await preparing(() => writeReport(dir)));
+});

@@ -44,10 +44,10 @@ fn forward(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec
 //# end
 }
 
-// logits become dlogits = (softmax - [v = target]) * weight, in place; padding becomes 0.
+// logits become dlogits = (softmax - [v = target]) * weight, in place; padding becomes 0. Four columns a thread.
 //# entry backward
 struct Params { rows: u32, N: u32, stride: u32, V0: u32 }
-@group(0) @binding(0) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(0) var<storage, read_write> logits: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read> state: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> hyper: array<f32>;
@@ -55,16 +55,14 @@ struct Params { rows: u32, N: u32, stride: u32, V0: u32 }
 @compute @workgroup_size(64)
 fn backward(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec3<u32>, @builtin(local_invocation_index) l: u32) {
   let i = (w.y * nw.x + w.x) * 64u + l;
-  if (i >= p.rows * p.stride) { return; }
-  let row = i / p.stride;
-  let v = i % p.stride;
+  let across = p.stride / 4u;
+  if (i >= p.rows * across) { return; }
+  let row = i / across;
+  let v = (i % across) * 4u + vec4<u32>(0u, 1u, 2u, 3u);
   let target_token = targets[row];
-  if (v >= p.N || target_token == IGNORE) {
-    logits[i] = 0.0;
-    return;
-  }
-  let hit = select(0.0, 1.0, target_token == p.V0 + v);
-  logits[i] = (exp(logits[i] - state[row].w) - hit) * hyper[4];
+  let scored = v < vec4<u32>(select(p.N, 0u, target_token == IGNORE));
+  let hit = select(vec4<f32>(0.0), vec4<f32>(1.0), v + p.V0 == vec4<u32>(target_token));
+  logits[i] = select(vec4<f32>(0.0), (exp(logits[i] - state[row].w) - hit) * hyper[4], scored);
 }
 
 // Sums the rows' losses, times weight, into ring[2 * slot].

@@ -1,19 +1,23 @@
 // Gradient norms.
-// partial: partials[first + i] = sum of squares of every `threads`-th Vec from i on; finish: norm = (global L2
+// partial: a workgroup takes `per * 64` vec4s in a row, a thread every 64th of them, and leaves its sum of squares in
+// partials[first + thread]. finish: norm = (global L2
 // norm, clip scale min(1, clip / norm)), and ring[2 * slot + 1] = the norm. clip = 0 means no clipping.
 // heads: for each head of a layer, sums[head0 + h][5] += L2 norm of the gradient of its q, k, v columns (weight and
 // bias) and of its rows of the output projection.
 
 //# entry partial
-struct Params { n: u32, threads: u32, first: u32 }
+struct Params { n: u32, per: u32, first: u32 }
 @group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(2) var<uniform> p: Params;
 @compute @workgroup_size(64)
 fn partial(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= p.threads) { return; }
   var sum = vec4<f32>(0.0);
-  for (var i = id.x; i < p.n; i += p.threads) { sum += grads[i] * grads[i]; }
+  let start = (id.x / 64u) * 64u * p.per + id.x % 64u;
+  for (var j = 0u; j < p.per; j++) {
+    let i = start + j * 64u;
+    if (i < p.n) { sum += grads[i] * grads[i]; }
+  }
   partials[p.first + id.x] = (sum.x + sum.y) + (sum.z + sum.w);
 }
 

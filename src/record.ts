@@ -86,7 +86,7 @@ export type EventRow =
 export interface HeadRow {
   /** Optimizer steps taken before it was measured. */
   step: number;
-  /** 0 during warm-up, then 1, 2, ... */
+  /** The pruning cycle: 1, 2, ... */
   cycle: number;
   /** Layer, from 0. */
   layer: number;
@@ -155,9 +155,9 @@ export interface CycleResult {
 }
 
 /**
- * `results.json`. Losses are nats per token, all on the same tokens of the test part, which nothing
- * else has read. That a model is good shows in `final_loss` against `unpruned_twin_loss`, not against
- * `baseline_loss`: training alone lowers the loss.
+ * `results.json`. Losses are nats per token, all on the same tokens of the test part, which is read
+ * at the end only, unless named otherwise. What pruning did shows in `final_loss` against
+ * `unpruned_twin_loss`, not against `baseline_loss`: training alone lowers the loss.
  */
 export interface Results {
   /** Loss after warm-up, before any pruning. */

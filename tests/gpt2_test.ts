@@ -239,9 +239,15 @@ Deno.test("the same seed gives the same bits, and restored state goes on with th
   using half = new Trainer(first, { B: 2, T: 16 });
   train(half, 0, 6);
   const state = await half.state();
+  const expected = await half.readMetrics();
   using second = new Gpt2(gpu, small, await first.weights());
   using rest = new Trainer(second, { B: 2, T: 16 });
   rest.restore(state);
+  assert.deepEqual(
+    await rest.readMetrics(),
+    expected,
+    "gathered head metrics are part of the state",
+  );
   train(rest, 6, 12);
   assert.deepEqual(await second.weights(), runs[0].weights);
 });

@@ -100,12 +100,20 @@ export class RunFolder {
     return join(this.dir, ...parts);
   }
 
-  /** Appends to a log. */
+  /**
+   * Appends to a log.
+   *
+   * @internal
+   */
   async append(log: Log, text: string): Promise<void> {
     if (text !== "") await Deno.writeTextFile(this.path(log), text, { append: true });
   }
 
-  /** Writes a JSON file, whole or not at all. */
+  /**
+   * Writes a JSON file, whole or not at all.
+   *
+   * @internal
+   */
   async writeJson(name: string, value: unknown): Promise<void> {
     await writeWhole(this.path(name), JSON.stringify(value, null, 2) + "\n");
   }
@@ -114,6 +122,7 @@ export class RunFolder {
    * Saves a checkpoint: a folder `checkpoints/<label>` that appears complete.
    *
    * @returns Its path.
+   * @internal
    */
   async saveCheckpoint<State>(
     label: string,
@@ -152,6 +161,7 @@ export class RunFolder {
    * killed run wrote after it is not told twice.
    *
    * @throws {SyntaxError | TypeError} If it is damaged.
+   * @internal
    */
   async resume<State>(label: string): Promise<SavedCheckpoint<State>> {
     const path = this.path("checkpoints", label);
@@ -171,7 +181,11 @@ export class RunFolder {
     return { path, state, tensors: values };
   }
 
-  /** Starts the logs anew: for a run that was killed before its first checkpoint. */
+  /**
+   * Starts the logs anew: for a run that was killed before its first checkpoint.
+   *
+   * @internal
+   */
   async restart(): Promise<void> {
     for (const log of LOGS) {
       await Deno.writeTextFile(this.path(log), log === "heads.csv" ? headCsvHeader() : "");

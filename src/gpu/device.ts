@@ -22,9 +22,9 @@ export interface AdapterInfo {
   readonly name: string;
   /** Whether the adapter computes on the CPU. */
   readonly software: boolean;
-  /** The vendor's identifier as the runtime reports it: a PCI number such as `4318`, 0 on OpenGL. */
+  /** The vendor's number as the runtime reports it, in decimal: `65541` is Mesa's for llvmpipe. */
   readonly vendor: string;
-  /** The device's identifier, likewise. */
+  /** The device's number as the runtime reports it, in decimal; 0 where the driver gives none. */
   readonly device: string;
 }
 

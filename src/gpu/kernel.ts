@@ -30,6 +30,8 @@ export interface KernelSource {
   readonly page: string;
   readonly entry: string;
   readonly constants?: Constants;
+  /** Added to the label, where one entry serves several purposes. */
+  readonly variant?: string;
 }
 
 /** What a call binds. */
@@ -77,7 +79,7 @@ export class Plan implements Disposable {
    * @throws {GpuError} If the page does not compile, or the names do not match its declarations.
    */
   call(source: KernelSource, { tensors, params = {}, grid }: Call): Dispatch {
-    const label = `${source.op}.${source.entry}`;
+    const label = [source.op, source.entry, source.variant].filter(Boolean).join(".");
     const { pipeline, bindings, fields } = compile(this.#gpu, source, label);
     const [x, y = 1, z = 1] = grid;
     const given = new Set(Object.keys(tensors));

@@ -10,7 +10,7 @@ const page = withCommon(text);
 /** A target that is not scored. */
 export const IGNORE = 0xffffffff;
 
-/** One piece of the logits: columns `[V0, V0 + N)` of the vocabulary, rows `stride` apart. */
+/** One piece of the logits: columns `[V0, V0 + N)` of the vocabulary, rows `stride` (4 i) apart. */
 export interface LogitsShape {
   rows: number;
   N: number;
@@ -45,7 +45,7 @@ export function crossentropyBackward(
   return plan.call({ op, page, entry: "backward", constants }, {
     tensors,
     params: { ...shape },
-    grid: flatGrid(shape.rows * shape.stride, 64),
+    grid: flatGrid(shape.rows * shape.stride / 4, 64),
   });
 }
 

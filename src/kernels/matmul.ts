@@ -81,7 +81,7 @@ export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): 
   if (schedule.entry === "tiled") {
     const { TM, TN, BK } = schedule;
     const constants = { ...flags, TM, TN, BK, VEC: 1, LANES: 1, GROUPS: 1 };
-    return plan.call({ op, page, entry: "tiled", constants }, {
+    return plan.call({ op, page, entry: "tiled", constants, variant: product }, {
       tensors: bound,
       params: { M, N, K, lda, ldb, ldc },
       grid: [Math.ceil(N / (16 * TN)), Math.ceil(M / (16 * TM))],
@@ -97,7 +97,7 @@ export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): 
   const TM = VEC === 4 ? schedule.TM : 4;
   const TN = VEC === 4 ? schedule.TN : 4;
   const constants = { ...flags, TM, TN, WX, WY, VEC, LANES: 1, GROUPS: 1 };
-  return plan.call({ op, page, entry: "registers", constants }, {
+  return plan.call({ op, page, entry: "registers", constants, variant: product }, {
     tensors: bound,
     params: {
       M,

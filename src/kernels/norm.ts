@@ -25,7 +25,7 @@ export function globalNorm(
         tensors: { grads: piece, partials },
         params: {
           n: Math.ceil(piece.size / 4),
-          threads: NORM_THREADS,
+          per: Math.ceil(piece.size / 4 / NORM_THREADS),
           first: i * NORM_THREADS,
         },
         grid: [NORM_THREADS / 64],

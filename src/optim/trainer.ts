@@ -356,7 +356,9 @@ export class Trainer implements Disposable {
         upload(this.model.gpu, tensorOf(map, name), moment);
       }
     }
+    upload(this.model.gpu, this.acts.sums, sums);
     this.#steps = steps;
+    this.#measured = measured;
   }
 
   /**
