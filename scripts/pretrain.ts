@@ -45,17 +45,29 @@ await runMain(async (signal) => {
     .addOption(whole("vocab_size", "tokens in the vocabulary", 1024, 257))
     .addOption(whole("n_positions", "longest sequence", 128))
     .addOption(whole("max_length", "tokens in a training sequence", 128))
-    .addOption(whole("batch_size", "sequences in a batch", 8))
-    .addOption(whole("steps", "optimizer steps", 1800))
-    .addOption(whole("eval_freq", "steps from one validation to the next", 100))
+    .addOption(whole("batch_size", "sequences in a batch", 4))
+    .addOption(whole("steps", "optimizer steps", 4800))
+    .addOption(whole("eval_freq", "steps from one validation to the next", 200))
     .addOption(whole("seed", "decides weights and batches", 1, 0))
     .addOption(
       new Option("--learning_rate <rate>", "highest learning rate")
-        .default(3e-3).argParser(numberOption("learning_rate", { above: 0, max: 1 })),
+        .default(2e-3).argParser(numberOption("learning_rate", { above: 0, max: 1 })),
     )
     .addOption(
       new Option("--weight_decay <weight>", "decoupled weight decay of matrices")
-        .default(0.1).argParser(numberOption("weight_decay", { min: 0 })),
+        .default(0.3).argParser(numberOption("weight_decay", { min: 0 })),
+    )
+    .addOption(
+      new Option("--input_noise <share>", "input tokens replaced by others, against overfitting")
+        .default(0).argParser(numberOption("input_noise", { min: 0, below: 1 })),
+    )
+    .addOption(
+      new Option("--beta2 <number>", "Adam's decay rate of the second moment")
+        .default(0.99).argParser(numberOption("beta2", { min: 0, below: 1 })),
+    )
+    .addOption(
+      new Option("--initializer_range <number>", "standard deviation of fresh weights")
+        .default(0.05).argParser(numberOption("initializer_range", { above: 0, max: 1 })),
     );
   const o = parseCommand(command);
   const { gpu, corpus } = await preparing(async () => (
@@ -64,25 +76,26 @@ await runMain(async (signal) => {
   using _gpu = gpu;
   using progress = new Progress();
   progress.log(`adapter: ${gpu.info.name}`);
-  const { model, record } = await preparing(() =>
-    pretrain(gpu, {
-      corpus,
-      sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
-      batchSize: o.batch_size,
-      maxLength: o.max_length,
-      steps: o.steps,
-      learningRate: o.learning_rate,
-      weightDecay: o.weight_decay,
-      evalFreq: o.eval_freq,
-      seed: o.seed,
-    }, ({ step, loss, validation }) => {
-      const tokens = step * o.batch_size * o.max_length;
-      progress.update({ phase: "pretrain", step, total: o.steps, loss, tokens });
-      if (validation !== undefined) {
-        progress.log(`step ${step}: validation loss ${validation.toFixed(4)}`);
-      }
-    }, signal)
-  );
+  const { model, record } = await pretrain(gpu, {
+    corpus,
+    sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
+    batchSize: o.batch_size,
+    maxLength: o.max_length,
+    steps: o.steps,
+    learningRate: o.learning_rate,
+    weightDecay: o.weight_decay,
+    inputNoise: o.input_noise,
+    beta2: o.beta2,
+    initializerRange: o.initializer_range,
+    evalFreq: o.eval_freq,
+    seed: o.seed,
+  }, ({ step, loss, validation }) => {
+    const tokens = step * o.batch_size * o.max_length;
+    progress.update({ phase: "pretrain", step, total: o.steps, loss, tokens });
+    if (validation !== undefined) {
+      progress.log(`step ${step}: validation loss ${validation.toFixed(4)}`);
+    }
+  }, signal);
   await preparing(() => saveModel(o.output_dir, model));
   await writeWhole(`${o.output_dir}.training.json`, JSON.stringify(record, null, 2) + "\n");
   progress.stop();

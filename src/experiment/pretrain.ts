@@ -17,6 +17,7 @@ import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { learningRate } from "../optim/schedule.ts";
 import { Trainer } from "../optim/trainer.ts";
+import { Random } from "../random.ts";
 
 /** What to train, and for how long. */
 export interface PretrainOptions {
@@ -30,6 +31,16 @@ export interface PretrainOptions {
   /** Peak learning rate: linear warm-up over 5 % of the steps, then cosine to a tenth. */
   learningRate: number;
   weightDecay: number;
+  /**
+   * Share of input tokens that are replaced by others drawn from the training text (Xie et al. 2017,
+   * "Data noising as smoothing in neural network language models"): what keeps a model with more
+   * parameters than its text has tokens from learning the text by heart. Targets stay as they are.
+   */
+  inputNoise: number;
+  /** Adam's decay rate of the second moment. */
+  beta2: number;
+  /** Standard deviation of fresh weights. */
+  initializerRange: number;
   /** Validate, and keep the best weights so far, every this many steps. */
   evalFreq: number;
   seed: number;
@@ -56,6 +67,9 @@ export interface PretrainRecord {
   max_length: number;
   learning_rate: number;
   weight_decay: number;
+  input_noise: number;
+  beta2: number;
+  initializer_range: number;
   seed: number;
   adapter: string;
   seconds: number;
@@ -90,7 +104,8 @@ export async function pretrain(
 ): Promise<{ model: Model; record: PretrainRecord }> {
   const { corpus, sizes, batchSize: B, maxLength: T, steps, evalFreq, seed } = options;
   const started = performance.now();
-  const config = makeConfig(sizes);
+  const config = makeConfig({ ...sizes, initializerRange: options.initializerRange });
+  const noise = new Random(seed, 2);
   const { text } = corpus;
   const json = trainBpe(text.slice(0, Math.floor(text.length * TOKENIZER_SHARE)), sizes.V);
   const tokenizer = Tokenizer.fromJson(json);
@@ -98,7 +113,8 @@ export async function pretrain(
   const batches = new TrainBatches(parts.train, { B, T, seed });
 
   using model = new Gpt2(gpu, config, initWeights(config, seed));
-  using trainer = new Trainer(model, { B, T, weightDecay: options.weightDecay });
+  const betas = [0.9, options.beta2] as const;
+  using trainer = new Trainer(model, { B, T, betas, weightDecay: options.weightDecay });
   const schedule = {
     peak: options.learningRate,
     warmup: Math.ceil(steps * 0.05),
@@ -111,6 +127,10 @@ export async function pretrain(
   let since = performance.now();
   for (let step = 1; step <= steps; step++) {
     const { inputs, targets } = batches.next();
+    for (let i = 0; i < inputs.length; i++) {
+      if (noise.next() >= options.inputNoise) continue;
+      inputs[i] = parts.train[noise.int(parts.train.length)];
+    }
     trainer.step(inputs, targets, { learningRate: learningRate(step - 1, schedule) });
     const evaluates = step % evalFreq === 0 || step === steps;
     if (step % READ_EVERY !== 0 && !evaluates) continue;
@@ -152,6 +172,9 @@ export async function pretrain(
       max_length: T,
       learning_rate: options.learningRate,
       weight_decay: options.weightDecay,
+      input_noise: options.inputNoise,
+      beta2: options.beta2,
+      initializer_range: options.initializerRange,
       seed,
       adapter: gpu.info.name,
       seconds: Math.round((performance.now() - started) / 1e3),

@@ -133,6 +133,8 @@ export interface Gpt2Sizes {
   eps?: number;
   /** Whether the head shares `wte`; true unless given. */
   tied?: boolean;
+  /** Standard deviation of fresh weights; 0.02 unless given. */
+  initializerRange?: number;
 }
 
 /**
@@ -153,7 +155,7 @@ export function makeConfig(sizes: Gpt2Sizes): Gpt2Config {
     n_ctx: sizes.T,
     vocab_size: sizes.V,
     layer_norm_epsilon: sizes.eps ?? 1e-5,
-    initializer_range: 0.02,
+    initializer_range: sizes.initializerRange ?? 0.02,
     tie_word_embeddings: sizes.tied ?? true,
     attn_pdrop: 0,
     embd_pdrop: 0,
