@@ -32,6 +32,8 @@ export interface AdapterInfo {
 export interface GpuOptions {
   /** `auto` takes the fastest there is, `gpu` refuses a software adapter, `cpu` asks for one. */
   device?: "auto" | "gpu" | "cpu";
+  /** Most bytes to bind at once, to see what a smaller adapter would do; the adapter's limit unless given. */
+  maxBinding?: number;
   /** The adapter's provider; `navigator.gpu` unless given. */
   gpu?: GPU;
 }
@@ -58,6 +60,8 @@ export class Gpu implements Disposable {
   readonly device: GPUDevice;
   /** The adapter that was opened. */
   readonly info: AdapterInfo;
+  /** Largest number of bytes one binding may cover; larger tensors are bound in pieces. */
+  readonly maxBinding: number;
   /** Bytes in buffers made here and not yet destroyed. */
   bytes = 0;
   /** Picks that were made by timing on this adapter, by kind of product; for the run's record. */
@@ -84,9 +88,10 @@ export class Gpu implements Disposable {
   #lost: string | undefined;
   #disposed = false;
 
-  private constructor(device: GPUDevice, info: AdapterInfo) {
+  private constructor(device: GPUDevice, info: AdapterInfo, maxBinding: number) {
     this.device = device;
     this.info = info;
+    this.maxBinding = Math.min(maxBinding, device.limits.maxStorageBufferBindingSize);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#errors.push((event as GPUUncapturedErrorEvent).error.message);
@@ -101,7 +106,9 @@ export class Gpu implements Disposable {
    *
    * @throws {GpuError} If there is no adapter, or it lacks what every kernel needs.
    */
-  static async open({ device: choice = "auto", gpu }: GpuOptions = {}): Promise<Gpu> {
+  static async open(
+    { device: choice = "auto", maxBinding = Infinity, gpu }: GpuOptions = {},
+  ): Promise<Gpu> {
     gpu ??= globalThis.navigator?.gpu;
     const adapter = await gpu?.requestAdapter({
       powerPreference: "high-performance",
@@ -139,12 +146,7 @@ export class Gpu implements Disposable {
       throw new GpuError(`There is no software adapter; the one found is ${name}`);
     }
     const device = await adapter.requestDevice({ label: "pollard", requiredLimits });
-    return new Gpu(device, { name, software, vendor, device: id });
-  }
-
-  /** Largest number of bytes one binding may cover. */
-  get maxBinding(): number {
-    return this.device.limits.maxStorageBufferBindingSize;
+    return new Gpu(device, { name, software, vendor, device: id }, maxBinding);
   }
 
   /**

@@ -1,7 +1,7 @@
 /** Launchers of `shaders/adamw.wgsl`. @module */
 import text from "../../shaders/adamw.wgsl" with { type: "text" };
 import { type Dispatch, flatGrid, type Plan } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { ALIGNMENT, slice, type Tensor } from "../gpu/tensor.ts";
 import { vectorWidth, withCommon } from "./common.ts";
 
 const op = "adamw";
@@ -26,7 +26,11 @@ export interface AdamWSettings {
   decay: number;
 }
 
-/** One AdamW step of one parameter tensor. */
+/**
+ * One AdamW step of one parameter tensor, in as many pieces as bindings need.
+ *
+ * @throws {RangeError} If a parameter that heads own is larger than one binding.
+ */
 export function adamwStep(
   plan: Plan,
   { factors, ...tensors }: Record<
@@ -34,15 +38,36 @@ export function adamwStep(
     Tensor
   >,
   { heads, ...settings }: AdamWSettings & { heads?: HeadOwnership },
-): Dispatch {
+): Dispatch[] {
   // a Vec must not straddle two heads
   const VEC = heads ? vectorWidth(heads.HS, heads.columns) : 4;
   const AXIS = heads ? { qkv: 1, rows: 2 }[heads.axis] : 0;
   const { head0, HS, A, columns } = heads ?? { head0: 0, HS: 1, A: 1, columns: 1 };
-  const n = Math.ceil(tensors.param.size / VEC);
-  return plan.call({ op, page, entry: "step", constants: { VEC, AXIS, LANES: 1, GROUPS: 1 } }, {
-    tensors: heads ? { ...tensors, factors } : tensors,
-    params: { n, head0, HS, A, columns, ...settings },
-    grid: flatGrid(n, 64),
-  });
+  const { size } = tensors.param;
+  const most = Math.floor(plan.gpu.maxBinding / ALIGNMENT) * (ALIGNMENT / 4);
+  if (heads && size > most) {
+    throw new RangeError(`A layer's attention weights exceed one binding: ${size * 4} bytes`);
+  }
+  const { param, grad, m, v, ...shared } = tensors;
+  const constants = { VEC, AXIS, LANES: 1, GROUPS: 1 };
+  const list: Dispatch[] = [];
+  for (let start = 0; start < size; start += most) {
+    const piece = (tensor: Tensor) => slice(tensor, start, Math.min(most, size - start));
+    const n = Math.ceil(Math.min(most, size - start) / VEC);
+    list.push(
+      plan.call({ op, page, entry: "step", constants }, {
+        tensors: {
+          ...shared,
+          ...(heads && { factors }),
+          param: piece(param),
+          grad: piece(grad),
+          m: piece(m),
+          v: piece(v),
+        },
+        params: { n, head0, HS, A, columns, ...settings },
+        grid: flatGrid(n, 64),
+      }),
+    );
+  }
+  return list;
 }

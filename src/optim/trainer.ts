@@ -175,7 +175,7 @@ export class Trainer implements Disposable {
       metrics: headMetrics(plan, model, this.grads, this.acts),
       update: [
         ...globalNorm(plan, { grads: pieces, partials, hyper, norm, ring }, { clip }),
-        ...layout.map(({ name, decay, heads, layer, shape }) => {
+        ...layout.flatMap(({ name, decay, heads, layer, shape }) => {
           let owner: HeadOwnership | undefined;
           if (heads !== undefined && layer !== undefined) {
             owner = {
