@@ -34,8 +34,9 @@ await runMain(async (signal) => {
     else console.log(`${verdict(await readRun(dir))}\n${page}`);
   } catch (error) {
     progress.stop();
-    if (signal.aborted) console.error(`stopped; go on with: deno task experiment --resume ${dir}`);
-    else console.error(`the run is in ${dir}; go on with --resume ${dir}`);
+    const command = `deno task experiment --resume ${dir}`;
+    if (signal.aborted) throw new DOMException(`Stopped. Go on with: ${command}`, "AbortError");
+    console.error(`What was done is in ${dir}; go on with: ${command}`);
     throw error;
   }
 });

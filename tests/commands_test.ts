@@ -1,0 +1,96 @@
+/** The commands as a user calls them: what they print, and how they refuse. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { fixtureUrl } from "./fixtures.ts";
+
+/** Runs a script of the project in an empty folder. */
+async function run(script: string, ...args: string[]) {
+  const cwd = await Deno.makeTempDir({ prefix: "pollard-commands-" });
+  try {
+    const command = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", new URL(`../scripts/${script}.ts`, import.meta.url).href, ...args],
+      cwd,
+      env: { NO_COLOR: "1" },
+    });
+    const { code, stdout, stderr } = await command.output();
+    const left = [...Deno.readDirSync(cwd)].map(({ name }) => name);
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, stdout: text(stdout), stderr: text(stderr), left };
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+}
+
+Deno.test("evaluate prints one JSON line, and generate the same text for the same seed", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "pollard-text-" });
+  const file = join(dir, "text.txt");
+  await Deno.writeTextFile(
+    file,
+    "Call me Ishmael. Some years ago, never mind how long precisely. ".repeat(20),
+  );
+  const { code, stdout } = await run(
+    "evaluate",
+    "--text_file",
+    file,
+    "--stride=64",
+    "--max-length",
+    "96",
+    "--json",
+  );
+  assert.equal(code, 0);
+  assert.equal(stdout.trim().split("\n").length, 1);
+  const { loss, perplexity, tokens, predicted } = JSON.parse(stdout);
+  assert.ok(loss > 0 && loss < Math.log(1024), `a trained model's loss: ${loss}`);
+  assert.ok(Math.abs(perplexity - Math.exp(loss)) < 1e-6 * perplexity);
+  assert.equal(predicted, tokens - 1);
+  await Deno.remove(dir, { recursive: true });
+
+  const args = ["--prompt", "The whale", "--max_new_tokens", "12", "--json"];
+  const first = await run("generate", ...args), second = await run("generate", ...args);
+  assert.equal(first.stdout, second.stdout);
+  const other = await run("generate", ...args, "--seed", "7");
+  assert.notEqual(JSON.parse(first.stdout).text, JSON.parse(other.stdout).text);
+});
+
+const REFUSED: [string, string[], RegExp][] = [
+  ["evaluate", ["--text_file", "none.txt"], /none\.txt/],
+  ["evaluate", [], /text_file/],
+  [
+    "evaluate",
+    ["--text_file", "moby_dick", "--max_length", "129"],
+    /between 1 and the model's 128 positions: 129/,
+  ],
+  ["evaluate", ["--text_file", "moby_dick", "--model_name", "no-such-model"], /no-such-model/],
+  ["evaluate", ["--text_file", "moby_dick", "--frobnicate"], /frobnicate/],
+  ["generate", ["--max_new_tokens", "500"], /max_new_tokens must be at most \d+/],
+  ["generate", ["--temperature", "-1"], /temperature/],
+  [
+    "neural_plasticity_controller_experiment",
+    ["--pruning_level", "1.3"],
+    /pruning_level must be between 0 and 1: 1\.3/,
+  ],
+  ["neural_plasticity_controller_experiment", ["--strategy", "best"], /strategy must be one of/],
+  [
+    "neural_plasticity_controller_experiment",
+    ["--resume", "nowhere"],
+    /nowhere is not a folder that a run/,
+  ],
+  [
+    "neural_plasticity_controller_experiment",
+    ["--text", fixtureUrl("tiny/config.json").pathname],
+    /four parts for max_length 64/,
+  ],
+  ["pretrain", ["--vocab_size", "12"], /vocab_size/],
+  ["report", ["nowhere"], /nowhere/],
+];
+
+for (const [script, args, message] of REFUSED) {
+  Deno.test(`refused with exit code 2, nothing written: ${script} ${args.map((arg) => arg.split("/").at(-1)).join(" ")}`, async () => {
+    const { code, stdout, stderr, left } = await run(script, ...args);
+    assert.match(stderr, message);
+    assert.equal(code, 2, stderr);
+    assert.equal(stdout, "");
+    assert.doesNotMatch(stderr, /\n\s+at /, "no stack");
+    assert.deepEqual(left, []);
+  });
+}
