@@ -1,10 +1,9 @@
 /** The device layer: adapters that will not do, errors that must not be lost, devices that are. */
 import assert from "node:assert/strict";
 import { DeviceLostError, Gpu, GpuError } from "../src/gpu/device.ts";
-import { flatGrid, Plan, submit } from "../src/gpu/kernel.ts";
+import { flatGrid, Plan } from "../src/gpu/kernel.ts";
 import { expand } from "../src/gpu/template.ts";
-import { Arena, download, makeTensor, slice, upload } from "../src/gpu/tensor.ts";
-import { freeTensor } from "../src/gpu/tensor.ts";
+import { Arena, download, freeTensor, makeTensor, slice, upload } from "../src/gpu/tensor.ts";
 import { gpu } from "./gpu.ts";
 
 /** A provider with one adapter of these limits, or none. */
@@ -41,22 +40,16 @@ Deno.test("no adapter, or one that is too small, is refused in words that help",
   }
 });
 
-Deno.test("a shader that does not compile says where, and can be mended", async () => {
+Deno.test("a shader that does not compile says where", async () => {
   using own = await Gpu.open();
   using plan = new Plan(own);
   const out = makeTensor(own, "out", 64);
-  const page = (body: string) =>
-    `//# entry fill
+  const page = `//# entry fill
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;
 @compute @workgroup_size(64)
-fn fill(@builtin(global_invocation_id) id: vec3<u32>) { ${body} }`;
-  const call = (body: string) =>
-    plan.call({ op: "test", page: page(body), entry: "fill" }, { tensors: { out }, grid: [1] });
-  call("out[id.x] = nonsense;");
+fn fill(@builtin(global_invocation_id) id: vec3<u32>) { out[id.x] = nonsense; }`;
+  plan.call({ op: "test", page, entry: "fill" }, { tensors: { out }, grid: [1] });
   await assert.rejects(() => own.compiled(), /test\.fill does not compile: [^]*nonsense/);
-  submit(own, [call("out[id.x] = 7.0;")]);
-  assert.ok((await download(own, out))[0].every((value) => value === 7));
-  freeTensor(own, out);
 });
 
 Deno.test("a call must bind what the page declares, by name", () => {
