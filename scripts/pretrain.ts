@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import {
   newCommand,
   numberOption,
@@ -16,8 +17,8 @@ import {
 } from "./cli.ts";
 import { loadText } from "../src/data/corpora.ts";
 import { writeWhole } from "../src/data/files.ts";
-import { saveModel } from "../src/data/model_files.ts";
-import { pretrain } from "../src/experiment/pretrain.ts";
+import { checkReplaceable, saveModel } from "../src/data/model_files.ts";
+import { preparePretraining, pretrain, type PretrainProgress } from "../src/experiment/pretrain.ts";
 import { Gpu } from "../src/gpu/device.ts";
 
 await runMain(async (signal) => {
@@ -70,33 +71,36 @@ await runMain(async (signal) => {
         .default(0.05).argParser(numberOption("initializer_range", { above: 0, max: 1 })),
     );
   const o = parseCommand(command);
-  const { gpu, corpus } = await preparing(async () => (
-    { corpus: await loadText(o.text), gpu: await Gpu.open() }
-  ));
+  const { gpu, options, materials } = await preparing(async () => {
+    await checkReplaceable(resolve(o.output_dir), o.output_dir);
+    const options = {
+      corpus: await loadText(o.text),
+      sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
+      batchSize: o.batch_size,
+      maxLength: o.max_length,
+      steps: o.steps,
+      learningRate: o.learning_rate,
+      weightDecay: o.weight_decay,
+      inputNoise: o.input_noise,
+      beta2: o.beta2,
+      initializerRange: o.initializer_range,
+      evalFreq: o.eval_freq,
+      seed: o.seed,
+    };
+    return { gpu: await Gpu.open(), options, materials: preparePretraining(options) };
+  });
   using _gpu = gpu;
   using progress = new Progress();
   progress.log(`adapter: ${gpu.info.name}`);
-  const { model, record } = await pretrain(gpu, {
-    corpus,
-    sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
-    batchSize: o.batch_size,
-    maxLength: o.max_length,
-    steps: o.steps,
-    learningRate: o.learning_rate,
-    weightDecay: o.weight_decay,
-    inputNoise: o.input_noise,
-    beta2: o.beta2,
-    initializerRange: o.initializer_range,
-    evalFreq: o.eval_freq,
-    seed: o.seed,
-  }, ({ step, loss, validation }) => {
+  const onProgress = ({ step, loss, validation }: PretrainProgress) => {
     const tokens = step * o.batch_size * o.max_length;
     progress.update({ phase: "pretrain", step, total: o.steps, loss, tokens });
     if (validation !== undefined) {
       progress.log(`step ${step}: validation loss ${validation.toFixed(4)}`);
     }
-  }, signal);
-  await preparing(() => saveModel(o.output_dir, model));
+  };
+  const { model, record } = await pretrain(gpu, options, materials, onProgress, signal);
+  await saveModel(o.output_dir, model);
   await writeWhole(`${o.output_dir}.training.json`, JSON.stringify(record, null, 2) + "\n");
   progress.stop();
   const { bigram, trigram } = record.ngram_test_losses;

@@ -42,7 +42,7 @@ fn finish(@builtin(local_invocation_id) l: vec3<u32>) {
 }
 
 //# entry heads
-struct Params { NH: u32, HS: u32, C: u32, head0: u32 }
+struct Params { NH: u32, C: u32, head0: u32 }
 @group(0) @binding(0) var<storage, read> dqkv_weight: array<f32>;
 @group(0) @binding(1) var<storage, read> dqkv_bias: array<f32>;
 @group(0) @binding(2) var<storage, read> dproj_weight: array<f32>;
@@ -52,19 +52,22 @@ struct Params { NH: u32, HS: u32, C: u32, head0: u32 }
 fn heads(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) l: vec3<u32>) {
   let wanted = w.x * $(GROUPS)u + l.y;
   let h = min(wanted, p.NH - 1u);
-  let A = p.NH * p.HS;
+  let A = p.NH * $(HS)u;
   var sum = 0.0;
   for (var c = l.x; c < p.C; c += $(LANES)u) {
-    for (var i = 0u; i < p.HS; i++) {
-      let q = dqkv_weight[c * 3u * A + h * p.HS + i];
-      let k = dqkv_weight[c * 3u * A + A + h * p.HS + i];
-      let v = dqkv_weight[c * 3u * A + 2u * A + h * p.HS + i];
-      let o = dproj_weight[(h * p.HS + i) * p.C + c];
+    let row = c * 3u * A + h * $(HS)u;
+//# for i in 0..HS
+    {
+      let q = dqkv_weight[row + $(i)u];
+      let k = dqkv_weight[row + A + $(i)u];
+      let v = dqkv_weight[row + 2u * A + $(i)u];
+      let o = dproj_weight[(h * $(HS)u + $(i)u) * p.C + c];
       sum += q * q + k * k + v * v + o * o;
     }
+//# end
   }
-  for (var i = l.x; i < 3u * p.HS; i += $(LANES)u) {
-    let b = dqkv_bias[i / p.HS * A + h * p.HS + i % p.HS];
+  for (var i = l.x; i < $(3 * HS)u; i += $(LANES)u) {
+    let b = dqkv_bias[i / $(HS)u * A + h * $(HS)u + i % $(HS)u];
     sum += b * b;
   }
   sum = lanes_sum(sum, l.x, l.y);

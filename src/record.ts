@@ -60,6 +60,8 @@ export type EventRow =
       strategy: string;
       /** The head's score when it was chosen: the lowest go first. */
       score: number;
+      /** Its gate then, where a controller had one; at or under 0.1 it goes whatever its score. */
+      gate?: number;
       /** Its place in the ranking among live heads, 1 = first to go. */
       rank: number;
       /** Live heads when it was chosen. */

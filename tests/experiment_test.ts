@@ -7,6 +7,9 @@ import { loadModel, saveModel } from "../src/data/model_files.ts";
 import { initWeights } from "../src/gpt2/checkpoint.ts";
 import { makeConfig } from "../src/gpt2/config.ts";
 import { allHeads } from "../src/gpt2/layout.ts";
+import { DeviceLostError, Gpu } from "../src/gpu/device.ts";
+import { scoreArm } from "../src/experiment/analysis.ts";
+import { Arm } from "../src/experiment/arm.ts";
 import { DivergedError } from "../src/experiment/lockstep.ts";
 import type { ExperimentOptions } from "../src/experiment/options.ts";
 import { resumeExperiment, startExperiment } from "../src/experiment/run.ts";
@@ -175,6 +178,70 @@ Deno.test("killed before its first checkpoint, a run begins anew", async () => {
   assert.deepEqual(await outcome(run), await outcome(whole.dir));
 });
 
+for (
+  const [what, given, heads] of [
+    ["no warm-up and no fine-tuning", { warmup_steps: 0, finetuning_steps: 0 }, 4],
+    ["more cycles than heads to prune", { cycles: 6, finetuning_steps: 2 }, 4],
+    ["nothing to prune", { pruning_level: 0, finetuning_steps: 3 }, 8],
+    ["everything but one head a layer", { pruning_level: 1, finetuning_steps: 3 }, 2],
+    [
+      "single sequences of all positions",
+      { batch_size: 1, max_length: 32, finetuning_steps: 3 },
+      4,
+    ],
+    ["a controller that never acts", { controller_update_freq: 1000 }, 4],
+  ] as const
+) {
+  Deno.test(`edge: ${what}`, async () => {
+    using experiment = await startExperiment(gpu, { ...options, ...given });
+    const results = await experiment.run();
+    assert.equal(results.active_heads, heads);
+    assert.equal(results.cycles.length, given.cycles ?? 2);
+    assert.equal(new Set(results.pruned_heads.map(String)).size, 8 - heads);
+    assert.doesNotMatch(await Deno.readTextFile(await writeReport(experiment.folder.dir)), /NaN/);
+  });
+}
+
+Deno.test("heads are scored on calibration text alone", async () => {
+  using experiment = await startExperiment(gpu, { ...options, controls: false });
+  const { model, calibration, parts } = experiment.materials;
+  const arm = () => new Arm(gpu, model.config, { name: "pruned", ...model }, { B: 2, T: 16 });
+  const score = {
+    strategy: "importance",
+    gates: new Float32Array(8).fill(1),
+    random: () => 0,
+  } as const;
+  using fresh = arm();
+  const { scores } = await scoreArm(fresh, calibration, score);
+  using trained = arm();
+  const inputs = parts.train.slice(0, 32), targets = parts.train.slice(1, 33);
+  trained.trainer.step(inputs, targets, { learningRate: 0, metrics: true });
+  assert.deepEqual((await scoreArm(trained, calibration, score)).scores, scores);
+});
+
+Deno.test("stopped while it evaluates, a run goes on to the same bits", async () => {
+  const stop = new AbortController();
+  using first = await startExperiment(gpu, options, {
+    onMessage: (line) => line.startsWith("cycle 2: fine-tuned") && stop.abort(),
+  });
+  await assert.rejects(() => first.run(stop.signal), { name: "AbortError" });
+  using second = await resumeExperiment(gpu, first.folder.dir);
+  await second.run();
+  assert.deepEqual(await outcome(first.folder.dir), await outcome(whole.dir));
+});
+
+Deno.test("a device that is lost during a run is told", async () => {
+  const own = await Gpu.open();
+  const experiment = await startExperiment(own, options, {
+    onProgress: ({ step }) => step >= 16 && own.device.destroy(),
+  });
+  await assert.rejects(() => experiment.run(), DeviceLostError);
+  assert.ok(experiment.lastCheckpoint?.endsWith("step-0000012"));
+  using second = await resumeExperiment(gpu, experiment.folder.dir);
+  await second.run();
+  assert.deepEqual(await outcome(experiment.folder.dir), await outcome(whole.dir));
+});
+
 Deno.test("without controls nothing is told of them, and the pruned model is the same", async () => {
   using experiment = await startExperiment(gpu, { ...options, controls: false });
   const results = await experiment.run();
@@ -183,13 +250,11 @@ Deno.test("without controls nothing is told of them, and the pruned model is the
 });
 
 Deno.test("a loss that is not a number stops the run and names the step", async () => {
-  // an absurd rate: warm-up passes, fine-tuning explodes
-  using experiment = await startExperiment(gpu, { ...options, learning_rate: 1, warmup_steps: 1 });
-  const weights = experiment.materials.model.weights.get("h.0.ln_1.weight")!;
-  weights[0] = NaN;
+  using experiment = await startExperiment(gpu, options);
+  experiment.materials.model.weights.get("h.0.ln_1.weight")![0] = NaN;
   await assert.rejects(() => experiment.run(), (error) => {
     assert.ok(error instanceof DivergedError);
-    assert.match(error.message, /loss became NaN .* at step 1: try a lower learning_rate/);
+    assert.match(error.message, /validation loss became NaN by step 0: try a lower learning_rate/);
     return true;
   });
 });

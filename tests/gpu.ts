@@ -4,9 +4,14 @@ import { type Dispatch, Plan, submit } from "../src/gpu/kernel.ts";
 import { download, freeTensor, makeTensor, type Tensor, upload } from "../src/gpu/tensor.ts";
 import { randomArray } from "./close.ts";
 
-/** The adapter under test; its name is printed once, so that a log says what was tested. */
-export const gpu: Gpu = await Gpu.open();
-console.log(`adapter: ${gpu.info.name}`);
+/**
+ * The adapter under test; its name is printed once, so that a log says what was tested.
+ * POLLARD_KERNELS=gpu tests the kernels of real GPUs, barriers and all, on whatever adapter there is.
+ */
+export const gpu: Gpu = await Gpu.open(
+  Deno.env.get("POLLARD_KERNELS") === "gpu" ? { serial: false } : {},
+);
+console.log(`adapter: ${gpu.info.name}, ${gpu.serial ? "serial" : "parallel"} kernels`);
 
 /** Runs a callback with a plan and tensors made of host arrays, then frees all of them. */
 export async function withTensors(

@@ -16,7 +16,7 @@ import { geluBackward, geluForward } from "../src/kernels/gelu.ts";
 import { headstatsBackward, headstatsForward } from "../src/kernels/headstats.ts";
 import { layernormBackward, layernormForward } from "../src/kernels/layernorm.ts";
 import { linearBackward, linearForward, matmul } from "../src/kernels/matmul.ts";
-import { globalNorm, headNorms, NORM_THREADS } from "../src/kernels/norm.ts";
+import { globalNorm, headNorms, normThreads } from "../src/kernels/norm.ts";
 import { assertClose, randomArray, randomIntegers } from "./close.ts";
 import { garbage, plus, withTensors } from "./gpu.ts";
 import * as oracle from "./reference.ts";
@@ -421,7 +421,7 @@ for (const { NH, HS, C } of [{ NH: 3, HS: 17, C: 51 }, { NH: 5, HS: 8, C: 64 }])
     const norm = await withTensors(
       {
         grads: dqkv_weight,
-        partials: garbage(NORM_THREADS),
+        partials: garbage(normThreads(dqkv_weight.length)),
         hyper,
         norm: garbage(2),
         ring,

@@ -21,6 +21,11 @@ const EMBEDDED: Readonly<Record<string, () => string>> = {
   moby_dick: () => mobyDick().map((chapter) => chapter.text).join("\n"),
 };
 
+/** Whether a name stands for an embedded text rather than a file. */
+export function isEmbeddedText(name: string): boolean {
+  return Object.hasOwn(EMBEDDED, name);
+}
+
 /**
  * Loads a text: an embedded one by name (`moby_dick`), or a local UTF-8 file by path. A byte-order
  * mark is dropped; line ends stay as they are.
@@ -30,7 +35,7 @@ const EMBEDDED: Readonly<Record<string, () => string>> = {
  * @throws {RangeError} If the file is empty.
  */
 export async function loadText(nameOrPath: string): Promise<Corpus> {
-  if (Object.hasOwn(EMBEDDED, nameOrPath)) {
+  if (isEmbeddedText(nameOrPath)) {
     const text = EMBEDDED[nameOrPath]();
     return { name: nameOrPath, text, sha256: await sha256(text) };
   }

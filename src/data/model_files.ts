@@ -264,7 +264,7 @@ function savedConfig({ raw }: Gpt2Config): Record<string, unknown> {
 }
 
 /** Whether something is at the path; throws if it must not be replaced. */
-async function checkReplaceable(target: string, shown: string): Promise<boolean> {
+export async function checkReplaceable(target: string, shown = target): Promise<boolean> {
   const info = await Deno.lstat(target).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

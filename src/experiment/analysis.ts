@@ -30,6 +30,7 @@ export async function scoreArm(
   { strategy, gates, random }: ScoreOptions,
 ): Promise<{ metrics: HeadMetrics; scores: Float32Array }> {
   const { trainer, model } = arm;
+  trainer.discardMetrics(); // what training gathered since the controller looked is of other text
   for (const { inputs, targets } of calibration) trainer.measure(inputs, targets);
   const metrics = await arm.headMetrics();
   const { L, NH, HS, C } = model.config;
@@ -38,7 +39,8 @@ export async function scoreArm(
     { length: L },
     (_, l) => weights.get(`h.${l}.attn.c_proj.weight`)!,
   );
-  const weightNorms = projectionNorms(projections, model.live, { NH, HS, C });
+  const weightNorms = projectionNorms(projections, model.live, { NH, HS, C })
+    .map((norm, i) => norm * gates[i]); // what reaches the residual stream is gate x projection
   return { metrics, scores: scoreHeads(strategy, { metrics, gates, weightNorms, random }) };
 }
 

@@ -54,14 +54,11 @@ export class Arm implements Disposable {
     this.#options = options;
     this.config = config;
     this.name = state.name;
-    this.model = new Gpt2(gpu, config, state.weights, state.live);
-    try {
-      this.trainer = new Trainer(this.model, options);
-    } catch (error) {
-      this.model.dispose();
-      throw error;
-    }
+    using owned = new DisposableStack();
+    this.model = owned.use(new Gpt2(gpu, config, state.weights, state.live));
+    this.trainer = owned.use(new Trainer(this.model, options));
     if (state.optimizer) this.trainer.restore(state.optimizer);
+    owned.move(); // from here on dispose() gives them back
   }
 
   /** Share of the full model's heads that are gone. */

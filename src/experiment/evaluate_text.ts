@@ -33,7 +33,7 @@ export interface TextEvaluation {
   perplexity: number;
   /** Tokens in the text. */
   tokens: number;
-  /** Tokens that were predicted and scored: all but the first. */
+  /** Tokens that were predicted and scored: all but the first of each window that starts afresh. */
   predicted: number;
 }
 

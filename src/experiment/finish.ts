@@ -118,7 +118,7 @@ export async function finish(run: Finished): Promise<Results> {
 
 /** Continues the same prompts with the same seeds, before and after. */
 async function samples(
-  { gpu, options, materials, onMessage }: Finished,
+  { gpu, options, materials, onMessage, signal }: Finished,
   baseline: { weights: Weights; live: LiveHeads },
   pruned: { weights: Weights; live: LiveHeads },
 ): Promise<Sample[]> {
@@ -136,8 +136,9 @@ async function samples(
       prompts: encoded,
       maxNewTokens,
       seed: options.seed,
+      vocabSize: tokenizer.vocabSize,
       ...SAMPLING,
-    });
+    }, signal && { signal });
     return written.map((tokens, i) => tokenizer.decode(tokens.subarray(encoded[i].length)));
   };
   const before = await write(baseline), after = await write(pruned);

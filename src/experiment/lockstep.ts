@@ -90,9 +90,9 @@ export class Lockstep implements Disposable {
     return this.#rates.length;
   }
 
-  /** Whether there is hardly room for more unread results. */
+  /** Whether it is time to read, because there is no room for many more results. */
   get full(): boolean {
-    return this.#rates.length >= RING - 1;
+    return this.#rates.length >= RING / 2;
   }
 
   /** Puts other arms in place of those there are. */
@@ -161,6 +161,11 @@ export class Lockstep implements Disposable {
     const losses = new Map<ArmName, number>();
     for (const arm of this.#arms) {
       const { loss, perplexity } = await arm.trainer.evaluator.evaluate(this.#materials.validation);
+      if (!Number.isFinite(loss)) {
+        throw new DivergedError(
+          `The ${arm.name} model's validation loss became ${loss} by step ${this.step}: try a lower learning_rate`,
+        );
+      }
       losses.set(arm.name, loss);
       const row = this.#recorder.metric(arm, phase, { eval_loss: loss, perplexity }, { cycle });
       await this.#recorder.metrics([row]);

@@ -9,6 +9,7 @@ import { AnnController } from "../controller/ann_controller.ts";
 import { ControllerManager, type ManagerState } from "../controller/manager.ts";
 import type { HeadMetrics } from "../controller/metrics.ts";
 import { saveModel } from "../data/model_files.ts";
+import type { Weights } from "../gpt2/checkpoint.ts";
 import { scaleHeads } from "../gpt2/heads.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { chooseHeads, type ChosenHead, cycleTargets } from "../plasticity/prune.ts";
@@ -77,6 +78,8 @@ const SMOOTHING = 10;
 /** Milliseconds after which timers and signals are let in, and after which results are read. */
 const YIELD_MS = 100;
 const READ_MS = 1000;
+/** Milliseconds of training that a crash may cost. */
+const SAVE_MS = 5 * 60_000;
 
 /** A run of the experiment. Dispose it to free the device's memory. */
 export class NeuralPlasticityExperiment implements Disposable {
@@ -98,6 +101,8 @@ export class NeuralPlasticityExperiment implements Disposable {
   #resumedAt = performance.now();
   #yieldedAt = performance.now();
   #readAt = performance.now();
+  #savedAt = performance.now();
+  #between: string | undefined;
 
   /** A run that begins. Nothing is trained before {@linkcode NeuralPlasticityExperiment.run}. */
   constructor(
@@ -197,6 +202,11 @@ export class NeuralPlasticityExperiment implements Disposable {
     await this.#recorder.event({ event: "resume", path: `checkpoints/${label}` });
   }
 
+  /** Path of the last checkpoint, where there is one. */
+  get lastCheckpoint(): string | undefined {
+    return this.#lastCheckpoint;
+  }
+
   /** Steps of the whole run as planned; a warm-up that is stable early makes them fewer. */
   get plannedSteps(): number {
     const { warmup_steps, cycles, finetuning_steps } = this.options;
@@ -277,13 +287,21 @@ export class NeuralPlasticityExperiment implements Disposable {
     });
     // Gates begin at sigmoid(3) = 0.95. Dividing the output projections by them first keeps the
     // function what it was, so that the controller's first act is not to damage the model.
-    const inverse = controller.gates().map((gate) => gate > 0 ? 1 / gate : 1);
-    const weights = scaleHeads(config, state.weights, live, inverse);
+    const gates = controller.gates();
+    const scale = (values: Weights, power: number) =>
+      scaleHeads(config, values, live, gates.map((gate) => gate > 0 ? gate ** power : 1));
+    const { optimizer } = state;
+    const studied = {
+      ...state,
+      weights: scale(state.weights, -1),
+      // gradients of what was divided are multiplied
+      optimizer: { ...optimizer, m: scale(optimizer.m, 1), v: scale(optimizer.v, 2) },
+    };
     const controls = [
       { ...state, name: "unpruned_twin" as const },
       { ...state, name: "random_pruning" as const },
     ];
-    this.#lockstep.replace([{ ...state, weights }, ...(options.controls ? controls : [])]);
+    this.#lockstep.replace([studied, ...(options.controls ? controls : [])]);
     this.#applyGates();
   }
 
@@ -308,7 +326,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     const count = Math.max(0, this.#targets[cycle - 1] - (totalHeads - liveBefore));
     const closed = gates.map((gate) => gate <= this.#controller.config.activeThreshold ? 1 : 0);
     const chosen = choosePruned(scores, { live: pruned.model.live, gates, closed, count });
-    await this.#remove(pruned, chosen, this.options.strategy);
+    await this.#remove(pruned, chosen, this.options.strategy, gates);
     this.#manager!.prune(chosen);
     this.#manager!.forgetPlateau();
     this.#applyGates();
@@ -337,10 +355,16 @@ export class NeuralPlasticityExperiment implements Disposable {
     await this.#phase("finetuning");
   }
 
-  async #remove(arm: Arm, heads: readonly ChosenHead[], strategy: string): Promise<void> {
+  async #remove(
+    arm: Arm,
+    heads: readonly ChosenHead[],
+    strategy: string,
+    gates?: Float32Array,
+  ): Promise<void> {
     await arm.prune(heads);
     for (const { layer, head, score, rank, of } of heads) {
-      const event = { event: "prune", layer, head, strategy, score, rank, of } as const;
+      const gate = gates && { gate: gates[layer * arm.config.NH + head] };
+      const event = { event: "prune", layer, head, strategy, score, ...gate, rank, of } as const;
       await this.#recorder.event(event, arm.name);
     }
   }
@@ -439,13 +463,16 @@ export class NeuralPlasticityExperiment implements Disposable {
     else if (now - this.#yieldedAt > YIELD_MS) await new Promise((resolve) => setTimeout(resolve));
     else if (!signal?.aborted) return;
     this.#yieldedAt = performance.now();
-    if (!signal?.aborted) return;
+    if (!signal?.aborted) {
+      if (now - this.#savedAt > SAVE_MS) await this.#checkpointBetween();
+      return;
+    }
     await this.#read();
     await this.#checkpoint();
     throw signal.reason;
   }
 
-  async #checkpoint(): Promise<void> {
+  async #checkpoint(): Promise<string> {
     const { state: lockstep, tensors } = await this.#lockstep.save();
     this.#cursor.elapsed = this.#elapsed();
     this.#resumedAt = performance.now();
@@ -458,6 +485,16 @@ export class NeuralPlasticityExperiment implements Disposable {
     const label = `step-${String(lockstep.step).padStart(7, "0")}`;
     await this.#recorder.event({ event: "checkpoint", path: `checkpoints/${label}` });
     this.#lastCheckpoint = await this.folder.saveCheckpoint(label, state, tensors);
+    this.#savedAt = performance.now();
+    if (this.#between && this.#between !== label) await this.folder.removeCheckpoint(this.#between);
+    this.#between = undefined;
+    return label;
+  }
+
+  /** A checkpoint inside a stage, which the next one replaces. */
+  async #checkpointBetween(): Promise<void> {
+    await this.#read();
+    this.#between = await this.#checkpoint();
   }
 
   /** Frees every model of the run. Its folder stays. */

@@ -3,21 +3,22 @@
  *
  * @module
  */
-import { evalWindows, splitTokens, TrainBatches } from "../data/batches.ts";
-import { trainBpe } from "../data/bpe.ts";
+import { evalWindows, type Parts, splitTokens, TrainBatches } from "../data/batches.ts";
+import { type TokenizerJson, trainBpe } from "../data/bpe.ts";
 import type { Corpus } from "../data/corpora.ts";
 import { sha256 } from "../data/files.ts";
 import type { Model } from "../data/model_files.ts";
 import { ngramLosses } from "../data/ngram.ts";
 import { Tokenizer } from "../data/tokenizer.ts";
 import { initWeights } from "../gpt2/checkpoint.ts";
-import { type Gpt2Sizes, makeConfig } from "../gpt2/config.ts";
+import { type Gpt2Config, type Gpt2Sizes, makeConfig } from "../gpt2/config.ts";
 import { allHeads } from "../gpt2/layout.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { learningRate } from "../optim/schedule.ts";
 import { Trainer } from "../optim/trainer.ts";
 import { Random } from "../random.ts";
+import { DivergedError } from "./lockstep.ts";
 
 /** What to train, and for how long. */
 export interface PretrainOptions {
@@ -87,29 +88,50 @@ export interface PretrainRecord {
  */
 const TOKENIZER_SHARE = 0.75;
 
+/** A text cut and encoded, and the model that is to learn it. */
+export interface PretrainMaterials {
+  config: Gpt2Config;
+  tokenizerJson: TokenizerJson;
+  parts: Parts;
+}
+
+/**
+ * Learns the vocabulary, encodes the text and cuts it.
+ *
+ * @throws {RangeError} If a size is out of range or the text too short.
+ */
+export function preparePretraining(options: PretrainOptions): PretrainMaterials {
+  const { corpus: { text }, sizes, batchSize: B, maxLength: T } = options;
+  const config = makeConfig({ ...sizes, initializerRange: options.initializerRange });
+  if (T > config.T) {
+    throw new RangeError(`max_length must be at most n_positions ${config.T}: ${T}`);
+  }
+  const learned = text.slice(0, Math.floor(text.length * TOKENIZER_SHARE));
+  const tokenizerJson = trainBpe(learned, sizes.V);
+  const tokens = Tokenizer.fromJson(tokenizerJson).encode(text);
+  return { config, tokenizerJson, parts: splitTokens(tokens, { T, B }) };
+}
+
 /** Steps whose losses are read together. */
 const READ_EVERY = 10;
 
 /**
- * Trains a tokenizer and a model.
+ * Trains the model.
  *
+ * @param materials What {@linkcode preparePretraining} made of the same options.
  * @returns The weights that did best on validation text, and the record of their making.
- * @throws {RangeError} If an option is out of range or the text too short.
+ * @throws {DivergedError} If the loss is not a number.
  */
 export async function pretrain(
   gpu: Gpu,
   options: PretrainOptions,
+  { config, tokenizerJson: json, parts }: PretrainMaterials,
   onProgress: (progress: PretrainProgress) => void = () => {},
   signal?: AbortSignal,
 ): Promise<{ model: Model; record: PretrainRecord }> {
-  const { corpus, sizes, batchSize: B, maxLength: T, steps, evalFreq, seed } = options;
+  const { corpus, batchSize: B, maxLength: T, steps, evalFreq, seed } = options;
   const started = performance.now();
-  const config = makeConfig({ ...sizes, initializerRange: options.initializerRange });
   const noise = new Random(seed, 2);
-  const { text } = corpus;
-  const json = trainBpe(text.slice(0, Math.floor(text.length * TOKENIZER_SHARE)), sizes.V);
-  const tokenizer = Tokenizer.fromJson(json);
-  const parts = splitTokens(tokenizer.encode(text), { T, B });
   const batches = new TrainBatches(parts.train, { B, T, seed });
 
   using model = new Gpt2(gpu, config, initWeights(config, seed));
@@ -136,7 +158,9 @@ export async function pretrain(
     if (step % READ_EVERY !== 0 && !evaluates) continue;
     const results = await trainer.read();
     const loss = results.reduce((sum, result) => sum + result.loss, 0) / results.length;
-    if (!Number.isFinite(loss)) throw new RangeError(`the loss became ${loss} by step ${step}`);
+    if (!Number.isFinite(loss)) {
+      throw new DivergedError(`The loss became ${loss} by step ${step}: try a lower learning_rate`);
+    }
     const tokensPerSecond = results.length * B * T / (performance.now() - since) * 1e3;
     const progress: PretrainProgress = { step, loss, tokensPerSecond };
     if (evaluates) {

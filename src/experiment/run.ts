@@ -4,14 +4,17 @@
  * @module
  */
 import denoJson from "../../deno.json" with { type: "json" };
+import { resolve } from "node:path";
+import { isEmbeddedText } from "../data/corpora.ts";
 import { readJson } from "../data/files.ts";
 import { defaultSchedule } from "../kernels/matmul.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import type { DataRecord, EnvironmentRecord } from "../record.ts";
+import { Arm } from "./arm.ts";
 import { NeuralPlasticityExperiment, type RunListeners } from "./neural_plasticity.ts";
-import { checkOptions, type ExperimentOptions } from "./options.ts";
+import { checkOptions, EMBEDDED_MODEL, type ExperimentOptions } from "./options.ts";
 import { RunFolder } from "./run_folder.ts";
-import { loadMaterials } from "./setup.ts";
+import { loadMaterials, type Materials } from "./setup.ts";
 
 /** Limits of the adapter that decide what fits. */
 const LIMITS = [
@@ -34,9 +37,9 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
     deno: Deno.version.deno,
     pollard: denoJson.version,
     autotune: {
-      matmul: JSON.stringify(gpu.matmulSchedule ?? defaultSchedule(info.software, 0)),
+      matmul: JSON.stringify(gpu.matmulSchedule ?? defaultSchedule(gpu.serial, 0)),
       "matmul, large": JSON.stringify(
-        gpu.matmulSchedule ?? defaultSchedule(info.software, Infinity),
+        gpu.matmulSchedule ?? defaultSchedule(gpu.serial, Infinity),
       ),
     },
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, device.limits[limit] as number])),
@@ -60,14 +63,25 @@ export async function startExperiment(
   given: Partial<ExperimentOptions>,
   listeners: RunListeners = {},
 ): Promise<NeuralPlasticityExperiment> {
-  const options = checkOptions(given);
+  const options = absolute(checkOptions(given));
   const materials = await loadMaterials(options);
+  await tryAllocating(gpu, options, materials);
   const name = options.model_name.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
   const folder = await RunFolder.create(options.output_dir, name);
   await folder.writeJson("config.json", options);
   await folder.writeJson("environment.json", environmentRecord(gpu));
   await folder.writeJson("data.json", materials.record);
   return new NeuralPlasticityExperiment(gpu, options, materials, folder, listeners);
+}
+
+/**
+ * The options of a run that was begun earlier.
+ *
+ * @throws {TypeError} If the folder is not a run's.
+ */
+export async function readOptions(dir: string): Promise<ExperimentOptions> {
+  const folder = await RunFolder.open(dir);
+  return checkOptions(await readJson(folder.path("config.json")) as ExperimentOptions);
 }
 
 /**
@@ -83,9 +97,11 @@ export async function resumeExperiment(
 ): Promise<NeuralPlasticityExperiment> {
   const folder = await RunFolder.open(dir);
   if (await exists(folder.path("results.json"))) {
-    throw new TypeError(`${dir} is a finished run: there is nothing to go on with`);
+    throw new TypeError(
+      `${dir} is a finished run: there is nothing to go on with; deno task report ${dir} draws its report`,
+    );
   }
-  const options = checkOptions(await readJson(folder.path("config.json")) as ExperimentOptions);
+  const options = await readOptions(dir);
   const materials = await loadMaterials(options);
   const before = await readJson(folder.path("data.json")) as DataRecord;
   for (const key of ["sha256", "tokenizer_sha256"] as const) {
@@ -105,6 +121,35 @@ export async function resumeExperiment(
   if (last === undefined) await folder.restart();
   else await experiment.resume(last);
   return experiment;
+}
+
+/**
+ * Allocates what the run will need, and gives it back: a model that is too large is refused here.
+ *
+ * @throws {GpuError} If a buffer or binding exceeds the adapter's limits, or memory is short.
+ */
+async function tryAllocating(
+  gpu: Gpu,
+  options: ExperimentOptions,
+  { model: { config, live, weights } }: Materials,
+): Promise<void> {
+  const shape = { B: options.batch_size, T: options.max_length };
+  using arms = new DisposableStack();
+  for (let i = 0; i < (options.controls ? 3 : 1); i++) {
+    arms.use(new Arm(gpu, config, { name: "pruned", live, weights }, shape));
+  }
+  await gpu.compiled();
+}
+
+/** Makes the paths among the options absolute, so that a run can go on from another folder. */
+function absolute(options: ExperimentOptions): ExperimentOptions {
+  const { model_name, text } = options;
+  const isName = model_name === EMBEDDED_MODEL || /^\w+:\/\//.test(model_name);
+  return {
+    ...options,
+    model_name: isName ? model_name : resolve(model_name),
+    text: isEmbeddedText(text) ? text : resolve(text),
+  };
 }
 
 async function exists(path: string): Promise<boolean> {

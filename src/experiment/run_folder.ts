@@ -138,9 +138,22 @@ export class RunFolder {
     await writeWhole(join(partial, TENSORS), safetensorsChunks(tensors));
     const stamped: Stamped<State> = { logs, state };
     await writeWhole(join(partial, STATE), JSON.stringify(stamped) + "\n");
-    await Deno.remove(path, { recursive: true }).catch(() => {});
+    // where one of this label exists, it goes only once the new one is complete
+    const old = `${path}.old`;
+    await Deno.remove(old, { recursive: true }).catch(() => {});
+    await Deno.rename(path, old).catch(() => {});
     await Deno.rename(partial, path);
+    await Deno.remove(old, { recursive: true }).catch(() => {});
     return path;
+  }
+
+  /**
+   * Removes a checkpoint.
+   *
+   * @internal
+   */
+  async removeCheckpoint(label: string): Promise<void> {
+    await Deno.remove(this.path("checkpoints", label), { recursive: true });
   }
 
   /** Labels of the checkpoints, oldest first. */
@@ -176,8 +189,8 @@ export class RunFolder {
       if (size < logs[log]) {
         throw new TypeError(`${this.path(log)} is shorter than its checkpoint says`);
       }
-      await Deno.truncate(this.path(log), logs[log]);
     }
+    for (const log of LOGS) await Deno.truncate(this.path(log), logs[log]);
     return { path, state, tensors: values };
   }
 

@@ -13,8 +13,13 @@ import type { Gpt2 } from "./model.ts";
 /** Steps whose loss and gradient norm wait on the device until they are read together. */
 export const RING = 1024;
 
-/** Widest piece of logits on a software adapter. */
+/**
+ * Widest piece of logits, and longest batch, on a software adapter. Mesa 22's llvmpipe silently ends
+ * all loops of a thread after 65,535 rounds together, and there one thread may run twice over a row
+ * of logits, or once over all rows.
+ */
 const SOFTWARE_COLUMNS = 16384;
+const SOFTWARE_ROWS = 32768;
 
 /** Activations of one layer; the names are the glossary's, rows are B * T. */
 export interface LayerActivations {
@@ -107,6 +112,11 @@ export class Activations implements Disposable {
         `max_length must be between 1 and the model's ${config.T} positions: ${T}`,
       );
     }
+    if (gpu.serial && B * T > SOFTWARE_ROWS) {
+      throw new RangeError(
+        `batch_size ${B} x max_length ${T} is too much for a software adapter: ${SOFTWARE_ROWS} tokens at most`,
+      );
+    }
     this.#gpu = gpu;
     this.B = B;
     this.T = T;
@@ -114,9 +124,7 @@ export class Activations implements Disposable {
     const rows = B * T;
     try {
       const budget = Math.min(logitBytes, gpu.maxBinding);
-      // Mesa 22's llvmpipe silently ends all loops of a thread after 65,535 rounds together, and
-      // on software adapters one thread runs twice over a row of logits
-      const most = gpu.info.software ? SOFTWARE_COLUMNS : Infinity;
+      const most = gpu.serial ? SOFTWARE_COLUMNS : Infinity;
       const columns = Math.max(64, Math.floor(Math.min(most, budget / (4 * rows)) / 64) * 64);
       this.pieces = tablePieces(V, C, Math.min(gpu.maxBinding, columns * C * 4));
       const widest = Math.max(...this.pieces.map(logitStride));

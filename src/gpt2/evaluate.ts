@@ -4,7 +4,7 @@
  * @module
  */
 import { type Dispatch, Plan, submit } from "../gpu/kernel.ts";
-import { upload } from "../gpu/tensor.ts";
+import { Arena, upload } from "../gpu/tensor.ts";
 import { IGNORE } from "../kernels/crossentropy.ts";
 import type { Activations } from "./activations.ts";
 import { forward, lossForward } from "./forward.ts";
@@ -39,6 +39,8 @@ export class Evaluator implements Disposable {
   readonly #acts: Activations;
   readonly #plan: Plan;
   readonly #list: Dispatch[];
+  /** Sums of the batches in flight; a ring of its own, because a trainer's may hold unread losses. */
+  readonly #sums: Arena;
 
   /**
    * Binds the forward pass and the loss; nothing is computed yet.
@@ -49,7 +51,12 @@ export class Evaluator implements Disposable {
     this.#model = model;
     this.#acts = acts;
     this.#plan = new Plan(model.gpu);
-    this.#list = [...forward(this.#plan, model, acts), ...lossForward(this.#plan, model, acts)];
+    this.#sums = new Arena(model.gpu, "evaluation", [2 * IN_FLIGHT]);
+    const [ring] = this.#sums.tensors;
+    this.#list = [
+      ...forward(this.#plan, model, acts),
+      ...lossForward(this.#plan, model, acts, ring),
+    ];
   }
 
   /**
@@ -60,7 +67,8 @@ export class Evaluator implements Disposable {
    * @throws {RangeError} If a window is longer than T, or nothing is scored.
    */
   async evaluate(windows: Iterable<Window>, signal?: AbortSignal): Promise<Evaluation> {
-    const { B, T, rows, hyper, ring } = this.#acts;
+    const { B, T, rows, hyper } = this.#acts;
+    const [ring] = this.#sums.tensors;
     const { gpu } = this.#model;
     let sum = 0, predicted = 0, waiting = 0;
     const read = async () => {
@@ -105,6 +113,7 @@ export class Evaluator implements Disposable {
 
   /** Frees its own uniforms; the model and the activations stay. */
   dispose(): void {
+    this.#sums.dispose();
     this.#plan.dispose();
   }
 

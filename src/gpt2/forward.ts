@@ -4,6 +4,7 @@
  * @module
  */
 import type { Dispatch, Plan } from "../gpu/kernel.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { attentionForward } from "../kernels/attention.ts";
 import { crossentropyForward, crossentropyMean } from "../kernels/crossentropy.ts";
 import { embeddingForward, pieceOf, type TablePiece, tablePieces } from "../kernels/embedding.ts";
@@ -107,9 +108,14 @@ export function logitsForward(
   });
 }
 
-/** From `acts.lnf` to the loss of every row, and their weighted sum in the ring. */
-export function lossForward(plan: Plan, model: Gpt2, acts: Activations): Dispatch[] {
-  const { logits, targets, state, losses, hyper, ring, rows, pieces } = acts;
+/** From `acts.lnf` to the loss of every row, and their weighted sum in a slot of the ring. */
+export function lossForward(
+  plan: Plan,
+  model: Gpt2,
+  acts: Activations,
+  ring: Tensor = acts.ring,
+): Dispatch[] {
+  const { logits, targets, state, losses, hyper, rows, pieces } = acts;
   return [
     ...pieces.flatMap((piece, i) => [
       logitsForward(plan, model, acts, piece),

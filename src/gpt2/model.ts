@@ -45,8 +45,7 @@ export class Gpt2 implements Disposable {
   readonly head0: readonly number[];
   /** One gate per live head, in (layer, head) order. */
   readonly gates: Tensor;
-  readonly #arena: Arena;
-  readonly #gates: Arena;
+  readonly #owned: DisposableStack;
 
   /**
    * Allocates and fills a model.
@@ -72,13 +71,14 @@ export class Gpt2 implements Disposable {
     for (const heads of live) {
       this.head0 = [...this.head0, this.head0[this.head0.length - 1] + heads.length];
     }
+    using owned = new DisposableStack(); // gives everything back if the rest fails
     const { arena, tensors } = parameterArena(gpu, "parameters", this.layout);
-    this.#arena = arena;
+    owned.use(arena);
     this.params = tensors;
-    this.#gates = new Arena(gpu, "gates", [this.heads]);
-    this.gates = this.#gates.tensors[0];
+    [this.gates] = owned.use(new Arena(gpu, "gates", [this.heads])).tensors;
     for (const { name } of this.layout) upload(gpu, tensorOf(tensors, name), weights.get(name)!);
     upload(gpu, this.gates, new Float32Array(this.heads).fill(1));
+    this.#owned = owned.move();
   }
 
   /** Number of heads that are computed, over all layers. */
@@ -141,8 +141,7 @@ export class Gpt2 implements Disposable {
 
   /** Frees weights and gates. Trainers and generators made from it must be gone before. */
   dispose(): void {
-    this.#arena.dispose();
-    this.#gates.dispose();
+    this.#owned.dispose();
   }
 
   /** The same, for `using`. */

@@ -34,6 +34,8 @@ export interface GpuOptions {
   device?: "auto" | "gpu" | "cpu";
   /** Most bytes to bind at once, to see what a smaller adapter would do; the adapter's limit unless given. */
   maxBinding?: number;
+  /** Overrides {@linkcode Gpu.serial}, to test the kernels of one kind of adapter on the other. */
+  serial?: boolean;
   /** The adapter's provider; `navigator.gpu` unless given. */
   gpu?: GPU;
 }
@@ -42,6 +44,31 @@ export interface GpuOptions {
 export type MatmulPick =
   | { entry: "registers"; TM: number; TN: number; WX: number; WY: number }
   | { entry: "tiled"; TM: number; TN: number; BK: number };
+
+/** A range of a buffer, in bytes. */
+export interface BufferRange {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Bytes that are read back in one wait, unless a single range is larger. */
+const READ_BYTES = 1 << 27;
+
+/** Cuts a list of ranges into lists of at most so many bytes, or of one range. */
+function groups(ranges: readonly BufferRange[], most: number): BufferRange[][] {
+  const out: BufferRange[][] = [[]];
+  let bytes = 0;
+  for (const range of ranges) {
+    if (bytes + range.size > most && bytes > 0) {
+      out.push([]);
+      bytes = 0;
+    }
+    out[out.length - 1].push(range);
+    bytes += range.size;
+  }
+  return out;
+}
 
 const SOFTWARE = /llvmpipe|lavapipe|swiftshader|software|basic render|warp/i;
 
@@ -60,12 +87,15 @@ export class Gpu implements Disposable {
   readonly device: GPUDevice;
   /** The adapter that was opened. */
   readonly info: AdapterInfo;
+  /**
+   * Whether threads should work alone rather than share workgroup memory: true on software adapters,
+   * whose threads are lanes of one SIMD register and whose barriers cost more than they save.
+   */
+  readonly serial: boolean;
   /** Largest number of bytes one binding may cover; larger tensors are bound in pieces. */
   readonly maxBinding: number;
   /** Bytes in buffers made here and not yet destroyed. */
   bytes = 0;
-  /** Picks that were made by timing on this adapter, by kind of product; for the run's record. */
-  readonly picks: Map<string, string> = new Map();
   /**
    * How matrix products are cut on this adapter, where something else than the default was picked.
    *
@@ -88,10 +118,17 @@ export class Gpu implements Disposable {
   #lost: string | undefined;
   #disposed = false;
 
-  private constructor(device: GPUDevice, info: AdapterInfo, maxBinding: number) {
+  private constructor(
+    device: GPUDevice,
+    info: AdapterInfo,
+    { maxBinding = Infinity, serial = info.software }: GpuOptions,
+  ) {
     this.device = device;
     this.info = info;
-    this.maxBinding = Math.min(maxBinding, device.limits.maxStorageBufferBindingSize);
+    this.serial = serial;
+    // whole multiples of the alignment, so that pieces of tensors begin where bindings may
+    const most = Math.min(maxBinding, device.limits.maxStorageBufferBindingSize);
+    this.maxBinding = Math.floor(most / 256) * 256;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#errors.push((event as GPUUncapturedErrorEvent).error.message);
@@ -107,7 +144,7 @@ export class Gpu implements Disposable {
    * @throws {GpuError} If there is no adapter, or it lacks what every kernel needs.
    */
   static async open(
-    { device: choice = "auto", maxBinding = Infinity, gpu }: GpuOptions = {},
+    { device: choice = "auto", gpu, ...options }: GpuOptions = {},
   ): Promise<Gpu> {
     gpu ??= globalThis.navigator?.gpu;
     const adapter = await gpu?.requestAdapter({
@@ -146,7 +183,7 @@ export class Gpu implements Disposable {
       throw new GpuError(`There is no software adapter; the one found is ${name}`);
     }
     const device = await adapter.requestDevice({ label: "pollard", requiredLimits });
-    return new Gpu(device, { name, software, vendor, device: id }, maxBinding);
+    return new Gpu(device, { name, software, vendor, device: id }, options);
   }
 
   /**
@@ -211,12 +248,18 @@ export class Gpu implements Disposable {
    * Copies ranges of buffers back to the host: one submission and one wait for all of them.
    * An awaited read-back costs about 11 ms on Deno however little is read, so read rarely.
    *
+   * Large amounts come in several waits, so that the copy needs little memory of its own.
+   *
    * @param ranges Buffers with offset and size in bytes (multiples of 4).
    * @returns One array of bytes per range.
    */
-  async read(
-    ranges: { buffer: GPUBuffer; offset: number; size: number }[],
-  ): Promise<ArrayBuffer[]> {
+  async read(ranges: readonly BufferRange[]): Promise<ArrayBuffer[]> {
+    const out: ArrayBuffer[] = [];
+    for (const group of groups(ranges, READ_BYTES)) out.push(...await this.#readGroup(group));
+    return out;
+  }
+
+  async #readGroup(ranges: readonly BufferRange[]): Promise<ArrayBuffer[]> {
     const total = ranges.reduce((sum, range) => sum + range.size, 0);
     const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
     const staging = this.buffer("readback", total, usage);
@@ -231,6 +274,8 @@ export class Gpu implements Disposable {
       try {
         await staging.mapAsync(GPUMapMode.READ);
       } catch (error) {
+        // that the device is lost is told a moment after the call that noticed
+        await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
         this.check();
         throw new GpuError(`Reading back from the GPU failed: ${(error as Error).message}`);
       }

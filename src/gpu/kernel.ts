@@ -90,6 +90,11 @@ export class Plan implements Disposable {
       given.delete(name);
       const { buffer, offset, size } = tensor;
       const bytes = Math.ceil(size / 4) * 16; // whole vec4s: arenas and buffers are padded to them
+      if (bytes > this.#gpu.maxBinding) {
+        throw new GpuError(
+          `${label} would bind ${bytes} bytes of ${name}, and this adapter binds ${this.#gpu.maxBinding} at most: take a smaller batch_size, max_length or model`,
+        );
+      }
       return { binding: index, resource: { buffer, offset, size: bytes } };
     });
     if (given.size > 0) throw new GpuError(`${label} has no tensor named ${[...given].join(", ")}`);

@@ -23,13 +23,13 @@ export interface AttentionShape {
  * adapters, but make the kernel longer to compile there: 4 of size 16 take Mesa 25 ten seconds.
  */
 function tile(gpu: Gpu, HS: number): number {
-  return gpu.info.software && HS <= 16 ? 2 : 1;
+  return gpu.serial && HS <= 16 ? 2 : 1;
 }
 
 function settings(plan: Plan, { B, T, NH, HS, head0 }: AttentionShape) {
   const VEC = vectorWidth(HS);
   const TQ = tile(plan.gpu, HS);
-  const BY_HEAD = plan.gpu.info.software ? 1 : 0;
+  const BY_HEAD = plan.gpu.serial ? 1 : 0;
   return {
     constants: { VEC, HV: HS / VEC, TQ, BY_HEAD, LANES: 1, GROUPS: 1 },
     params: { B, T, NH, A: NH * HS / VEC, head0, scale: 1 / Math.sqrt(HS) },

@@ -22,15 +22,15 @@ export function vectorWidth(...lengths: number[]): 1 | 4 {
  * thread: their threads are lanes of one SIMD register, and a barrier costs them more than it saves.
  */
 export function teams(gpu: Gpu): { LANES: number; GROUPS: number } {
-  return gpu.info.software ? { LANES: 1, GROUPS: 64 } : { LANES: 64, GROUPS: 4 };
+  return gpu.serial ? { LANES: 1, GROUPS: 64 } : { LANES: 64, GROUPS: 4 };
 }
 
 /** The same for kernels that combine everything into one number: a single team. */
 export function oneTeam(gpu: Gpu): Constants {
-  return { VEC: 1, LANES: gpu.info.software ? 1 : 256, GROUPS: 1 };
+  return { VEC: 1, LANES: gpu.serial ? 1 : 256, GROUPS: 1 };
 }
 
 /** The same for sums over a column: neighbouring threads take neighbouring columns. */
 export function columnTeams(gpu: Gpu): { LANES: number; GROUPS: number } {
-  return gpu.info.software ? { LANES: 1, GROUPS: 64 } : { LANES: 16, GROUPS: 16 };
+  return gpu.serial ? { LANES: 1, GROUPS: 64 } : { LANES: 16, GROUPS: 16 };
 }

@@ -49,8 +49,8 @@ const LARGE = 1 << 26;
  * of 8 x 8 numbers a thread reach 12-13 GFLOP/s where 4 x 8 reach 8; 16 x 8 gain another 10-30 % on
  * large products, and take three times as long to compile.
  */
-export function defaultSchedule(software: boolean, multiplications: number): MatmulSchedule {
-  if (!software) return { entry: "tiled", TM: 4, TN: 4, BK: 16 };
+export function defaultSchedule(serial: boolean, multiplications: number): MatmulSchedule {
+  if (!serial) return { entry: "tiled", TM: 4, TN: 4, BK: 16 };
   return multiplications < LARGE
     ? { entry: "registers", TM: 8, TN: 2, WX: 8, WY: 8 }
     : { entry: "registers", TM: 16, TN: 2, WX: 8, WY: 4 };
@@ -60,7 +60,7 @@ export function defaultSchedule(software: boolean, multiplications: number): Mat
 export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): Dispatch {
   const { product, M, N, K, accumulate = false } = shape;
   const schedule = shape.schedule ?? plan.gpu.matmulSchedule ??
-    defaultSchedule(plan.gpu.info.software, M * N * K);
+    defaultSchedule(plan.gpu.serial, M * N * K);
   const lda = shape.aStride ?? (product === "tn" ? M : K);
   const ldb = product === "nt" ? K : N;
   const ldc = shape.outStride ?? N;

@@ -7,8 +7,15 @@ import { oneTeam, teams, withCommon } from "./common.ts";
 const op = "norm";
 const page = withCommon(text);
 
-/** Threads that share one piece of the gradients; one partial sum each. */
-export const NORM_THREADS = 4096;
+/**
+ * Threads that share a piece of the gradients, one partial sum each: eight vec4s for each, until
+ * there are enough of them to fill any device.
+ *
+ * @param size Numbers in the piece.
+ */
+export function normThreads(size: number): number {
+  return 64 * Math.min(64, Math.max(1, Math.ceil(size / (4 * 8 * 64))));
+}
 
 /** Global L2 norm of the gradients (given as whole buffers), and the scale that clips it. */
 export function globalNorm(
@@ -19,21 +26,23 @@ export function globalNorm(
   { clip }: { clip: number },
 ): Dispatch[] {
   const { partials, ...finish } = tensors;
+  let first = 0;
   return [
-    ...grads.map((piece, i) =>
-      plan.call({ op, page, entry: "partial", constants: { VEC: 1, LANES: 1, GROUPS: 1 } }, {
+    ...grads.map((piece) => {
+      const threads = normThreads(piece.size);
+      const n = Math.ceil(piece.size / 4);
+      const params = { n, per: Math.ceil(n / threads), first };
+      first += threads;
+      const source = { op, page, entry: "partial", constants: { VEC: 1, LANES: 1, GROUPS: 1 } };
+      return plan.call(source, {
         tensors: { grads: piece, partials },
-        params: {
-          n: Math.ceil(piece.size / 4),
-          per: Math.ceil(piece.size / 4 / NORM_THREADS),
-          first: i * NORM_THREADS,
-        },
-        grid: [NORM_THREADS / 64],
-      })
-    ),
+        params,
+        grid: [threads / 64],
+      });
+    }),
     plan.call({ op, page, entry: "finish", constants: oneTeam(plan.gpu) }, {
       tensors: { partials, ...finish },
-      params: { n: grads.length * NORM_THREADS, clip },
+      params: { n: first, clip },
       grid: [1],
     }),
   ];
@@ -43,12 +52,12 @@ export function globalNorm(
 export function headNorms(
   plan: Plan,
   tensors: Record<"dqkv_weight" | "dqkv_bias" | "dproj_weight" | "sums", Tensor>,
-  shape: { NH: number; HS: number; C: number; head0: number },
+  { HS, ...params }: { NH: number; HS: number; C: number; head0: number },
 ): Dispatch {
   const team = teams(plan.gpu);
-  return plan.call({ op, page, entry: "heads", constants: { VEC: 1, ...team } }, {
+  return plan.call({ op, page, entry: "heads", constants: { VEC: 1, HS, ...team } }, {
     tensors,
-    params: shape,
-    grid: [Math.ceil(shape.NH / team.GROUPS)],
+    params,
+    grid: [Math.ceil(params.NH / team.GROUPS)],
   });
 }

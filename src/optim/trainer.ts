@@ -13,7 +13,7 @@ import { type Gpt2, parameterArena, type ParameterTensors, tensorOf } from "../g
 import type { Weights } from "../gpt2/checkpoint.ts";
 import { adamwStep, type HeadOwnership } from "../kernels/adamw.ts";
 import { HEAD_SUMS } from "../kernels/headstats.ts";
-import { globalNorm, NORM_THREADS } from "../kernels/norm.ts";
+import { globalNorm, normThreads } from "../kernels/norm.ts";
 
 /** How a model is trained. */
 export interface TrainerOptions {
@@ -108,12 +108,11 @@ export class Trainer implements Disposable {
   /** Scores text in the trainer's own activations. */
   readonly evaluator: Evaluator;
   readonly #betas: readonly [number, number];
-  readonly #plan: Plan;
   readonly #gradArena: Arena;
   readonly #m: ParameterTensors;
   readonly #v: ParameterTensors;
   readonly #factors: Tensor;
-  readonly #arenas: Arena[];
+  readonly #owned: DisposableStack;
   readonly #lists: Record<"pass" | "metrics" | "update", Dispatch[]>;
   #steps = 0;
   #unread = 0;
@@ -136,12 +135,16 @@ export class Trainer implements Disposable {
     }
     if (!(weightDecay >= 0)) throw new RangeError(`weight_decay must be 0 or more: ${weightDecay}`);
     if (!(clip >= 0)) throw new RangeError(`clip must be 0 or more: ${clip}`);
+    if (!(eps > 0)) throw new RangeError(`eps must be above 0: ${eps}`);
     this.model = model;
     this.#betas = betas;
-    this.acts = new Activations(model, { B, T, training: true, ...(logitBytes && { logitBytes }) });
+    using owned = new DisposableStack(); // gives everything back if the rest fails
+    const shape = { B, T, training: true, ...(logitBytes && { logitBytes }) };
+    this.acts = owned.use(new Activations(model, shape));
     const grads = parameterArena(gpu, "gradients", layout);
     const m = parameterArena(gpu, "first moments", layout);
     const v = parameterArena(gpu, "second moments", layout);
+    for (const { arena } of [grads, m, v]) owned.use(arena);
     this.grads = grads.tensors;
     this.#gradArena = grads.arena;
     this.#m = m.tensors;
@@ -156,14 +159,13 @@ export class Trainer implements Disposable {
       }
       return out;
     });
-    const scratch = [pieces.length * NORM_THREADS, 4, model.heads]
-      .map((size) => new Arena(gpu, "optimizer", [size]));
+    const scratch = [pieces.reduce((sum, { size }) => sum + normThreads(size), 0), 4, model.heads]
+      .map((size) => owned.use(new Arena(gpu, "optimizer", [size])));
     const [partials, norm, factors] = scratch.map(({ tensors }) => tensors[0]);
     this.#factors = factors;
-    this.#arenas = [grads.arena, m.arena, v.arena, ...scratch];
     upload(gpu, factors, new Float32Array(model.heads).fill(1));
 
-    const plan = this.#plan = new Plan(gpu);
+    const plan = owned.use(new Plan(gpu));
     const { hyper, ring } = this.acts;
     const [b1, b2] = betas;
     this.#lists = {
@@ -198,7 +200,8 @@ export class Trainer implements Disposable {
         }),
       ],
     };
-    this.evaluator = new Evaluator(model, this.acts);
+    this.evaluator = owned.use(new Evaluator(model, this.acts));
+    this.#owned = owned.move();
   }
 
   /** Steps taken since construction or the restored state. */
@@ -206,7 +209,7 @@ export class Trainer implements Disposable {
     return this.#steps;
   }
 
-  /** Steps whose results have not been read; at {@linkcode RING} of them, read before the next. */
+  /** Steps whose results have not been read; 1,023 of them fit. */
   get unread(): number {
     return this.#unread;
   }
@@ -224,15 +227,19 @@ export class Trainer implements Disposable {
     targets: Uint32Array,
     { learningRate, metrics = false }: { learningRate: number; metrics?: boolean },
   ): void {
-    if (this.#unread >= RING) throw new RangeError(`Read the last ${RING} steps' results first`);
-    this.#steps++;
+    if (this.#unread >= RING - 1) {
+      throw new RangeError(`Read the results of the last ${this.#unread} steps first`);
+    }
     const [b1, b2] = this.#betas;
+    const t = this.#steps + 1;
     this.#submit(inputs, targets, [
       learningRate,
-      1 / (1 - b1 ** this.#steps),
-      1 / Math.sqrt(1 - b2 ** this.#steps),
-      this.#unread++,
+      1 / (1 - b1 ** t),
+      1 / Math.sqrt(1 - b2 ** t),
+      this.#unread,
     ], metrics ? ["pass", "metrics", "update"] : ["pass", "update"]);
+    this.#steps = t;
+    this.#unread++;
     if (metrics) this.#measured++;
   }
 
@@ -290,11 +297,8 @@ export class Trainer implements Disposable {
   async readMetrics(): Promise<MeasuredHeads> {
     const passes = this.#measured;
     if (passes === 0) throw new RangeError("No head metrics were gathered");
-    const { gpu } = this.model;
-    const { sums } = this.acts;
-    const [values] = await download(gpu, sums);
-    upload(gpu, sums, new Float32Array(sums.size));
-    this.#measured = 0;
+    const [values] = await download(this.model.gpu, this.acts.sums);
+    this.discardMetrics();
     return Object.fromEntries(SUM_NAMES.map((name, i) => {
       const live = Float32Array.from(
         { length: this.model.heads },
@@ -302,6 +306,12 @@ export class Trainer implements Disposable {
       );
       return [name, this.model.scatter(live, NaN)];
     })) as unknown as MeasuredHeads;
+  }
+
+  /** Forgets the head metrics gathered since the last read. */
+  discardMetrics(): void {
+    upload(this.model.gpu, this.acts.sums, new Float32Array(this.acts.sums.size));
+    this.#measured = 0;
   }
 
   /** Per-sequence gradients of the gates in the last pass with metrics: (B, live heads). */
@@ -372,10 +382,7 @@ export class Trainer implements Disposable {
 
   /** Frees all that it allocated; the model stays. */
   dispose(): void {
-    this.evaluator.dispose();
-    this.#plan.dispose();
-    this.acts.dispose();
-    for (const arena of this.#arenas) arena.dispose();
+    this.#owned.dispose();
   }
 
   /** The same, for `using`. */
