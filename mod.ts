@@ -17,6 +17,7 @@
 // The device.
 export {
   type AdapterInfo,
+  type BufferRange,
   DeviceLostError,
   Gpu,
   GpuError,
