@@ -47,8 +47,11 @@ export type MatmulPick =
 
 /** A range of a buffer, in bytes. */
 export interface BufferRange {
+  /** A buffer that may be copied from. */
   readonly buffer: GPUBuffer;
+  /** Where the range begins; a multiple of 4. */
   readonly offset: number;
+  /** Its length; a multiple of 4. */
   readonly size: number;
 }
 
