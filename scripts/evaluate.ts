@@ -14,10 +14,9 @@ import {
   wholeOption,
 } from "./cli.ts";
 import { loadText } from "../src/data/corpora.ts";
-import { loadModel } from "../src/data/model_files.ts";
 import { evaluateText } from "../src/experiment/evaluate_text.ts";
 import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
-import { embeddedModel } from "../src/experiment/setup.ts";
+import { openModel } from "../src/experiment/setup.ts";
 import { Gpu } from "../src/gpu/device.ts";
 
 const AFTER =
@@ -57,7 +56,7 @@ await runMain(async (signal) => {
     .option("--json", "print the result as one JSON line");
   const { model_name, text_file, max_length, stride, batch_size, json } = parseCommand(command);
   const { gpu, model, text } = await preparing(async () => {
-    const model = await loadModel(model_name === EMBEDDED_MODEL ? embeddedModel() : model_name);
+    const model = await openModel(model_name);
     const { text } = await loadText(text_file);
     return { gpu: await Gpu.open(), model, text };
   });

@@ -14,9 +14,8 @@ import {
   textOption,
   wholeOption,
 } from "./cli.ts";
-import { loadModel } from "../src/data/model_files.ts";
 import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
-import { embeddedModel } from "../src/experiment/setup.ts";
+import { openModel } from "../src/experiment/setup.ts";
 import { Generator } from "../src/gpt2/generate.ts";
 import { Gpt2 } from "../src/gpt2/model.ts";
 import { Gpu } from "../src/gpu/device.ts";
@@ -66,7 +65,7 @@ await runMain(async (signal) => {
     .option("--json", "print the result as one JSON line");
   const o = parseCommand(command);
   const { gpu, model, tokenizer, prompt } = await preparing(async () => {
-    const model = await loadModel(o.model_name === EMBEDDED_MODEL ? embeddedModel() : o.model_name);
+    const model = await openModel(o.model_name);
     const { tokenizer, config } = model;
     if (tokenizer === undefined) throw new TypeError(`${o.model_name} has no tokenizer.json`);
     const prompt = tokenizer.encode(o.prompt);

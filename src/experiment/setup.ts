@@ -9,7 +9,6 @@ import { sha256 } from "../data/files.ts";
 import { type LoadedModel, loadModel } from "../data/model_files.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { Window } from "../gpt2/evaluate.ts";
-import { allHeads } from "../gpt2/layout.ts";
 import type { DataRecord } from "../record.ts";
 import { EMBEDDED_MODEL, type ExperimentOptions } from "./options.ts";
 
@@ -40,6 +39,15 @@ export function embeddedModel(): URL {
 }
 
 /**
+ * Loads a model by the name that commands take: `embedded`, a folder, or a folder's URL.
+ *
+ * @throws As {@linkcode loadModel} does.
+ */
+export function openModel(name: string): Promise<LoadedModel> {
+  return loadModel(name === EMBEDDED_MODEL ? embeddedModel() : name);
+}
+
+/**
  * Loads the model and the text that the options name, and cuts the text.
  *
  * @throws {RangeError} If they do not fit each other or the options.
@@ -47,7 +55,7 @@ export function embeddedModel(): URL {
  */
 export async function loadMaterials(options: ExperimentOptions): Promise<Materials> {
   const { model_name, text, max_length: T, batch_size: B, eval_tokens, test_tokens } = options;
-  const model = await loadModel(model_name === EMBEDDED_MODEL ? embeddedModel() : model_name);
+  const model = await openModel(model_name);
   const { tokenizer, config } = model;
   if (tokenizer === undefined) {
     throw new TypeError(
@@ -124,9 +132,4 @@ export function samplePrompts(
     const words = text.slice(text.search(/\s/) + 1).trimStart();
     return tokenizer.decode(tokenizer.encode(words).subarray(0, length)).trimEnd() || text;
   });
-}
-
-/** Whether every head is live. */
-export function isUnpruned({ config, live }: LoadedModel): boolean {
-  return live.every((heads, l) => heads.length === allHeads(config)[l].length);
 }
