@@ -39,7 +39,7 @@ const GROUPS: Record<string, Partial<Record<keyof ExperimentOptions, [string, st
   },
   "Training:": {
     learning_rate: ["<rate>", "AdamW's highest learning rate"],
-    training_steps: ["<steps>", "steps over which the learning rate falls"],
+    training_steps: ["<steps>", "steps over which the learning rate falls, 0 for the whole run"],
     warmup_steps: [
       "<steps>",
       "most steps before the first pruning, fewer where the loss is stable",

@@ -54,12 +54,14 @@ export class Lockstep implements Disposable {
     this.#options = options;
     this.#materials = materials;
     this.#recorder = recorder;
-    const { batch_size: B, max_length: T, seed, training_steps, learning_rate } = options;
+    const { batch_size: B, max_length: T, seed, learning_rate } = options;
+    const planned = options.warmup_steps + options.cycles * options.finetuning_steps;
+    const horizon = Math.max(1, options.training_steps || planned);
     this.#batches = new TrainBatches(materials.parts.train, { B, T, seed });
     this.#schedule = {
       peak: learning_rate,
-      warmup: Math.min(10, training_steps),
-      horizon: training_steps,
+      warmup: Math.min(10, horizon),
+      horizon,
       decay: "linear",
       floor: learning_rate / 10,
     };

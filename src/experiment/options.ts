@@ -35,7 +35,7 @@ export interface ExperimentOptions {
   readonly seed: number;
   /** AdamW's highest rate. */
   readonly learning_rate: number;
-  /** Optimizer steps over which the learning rate falls. */
+  /** Optimizer steps over which the learning rate falls; 0 for all that the run plans. */
   readonly training_steps: number;
   /** Most optimizer steps before the first pruning; fewer where the loss is stable earlier. */
   readonly warmup_steps: number;
@@ -74,8 +74,8 @@ export const DEFAULTS: ExperimentOptions = Object.freeze({
   max_length: 64,
   seed: 42,
   learning_rate: 3e-4,
-  training_steps: 500,
-  warmup_steps: 200,
+  training_steps: 0,
+  warmup_steps: 100,
   stability_window: 20,
   finetuning_steps: 100,
   eval_freq: 25,
@@ -83,7 +83,7 @@ export const DEFAULTS: ExperimentOptions = Object.freeze({
   test_tokens: 16384,
   pruning_level: 0.3,
   cycles: 3,
-  strategy: "entropy",
+  strategy: "importance",
   controller_reg_weight: 1e-4,
   controller_update_freq: 10,
   controls: true,
@@ -110,7 +110,7 @@ export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>>
   max_length: whole(2, 65536), // a sequence of one token has no row whose entropy counts
   seed: whole(0, Number.MAX_SAFE_INTEGER),
   learning_rate: number({ above: 0, max: 1 }),
-  training_steps: whole(1),
+  training_steps: whole(0),
   warmup_steps: whole(0),
   stability_window: whole(4), // see detectStability
   finetuning_steps: whole(0),
