@@ -45,9 +45,10 @@ export interface MatmulShape {
 const LARGE = 1 << 26;
 
 /**
- * The schedule an adapter gets when nothing was timed. Measured on lavapipe 25 (2 cores, AVX2): tiles
- * of 8 x 8 numbers a thread reach 12-13 GFLOP/s where 4 x 8 reach 8; 16 x 8 gain another 10-30 % on
- * large products, and take three times as long to compile.
+ * The schedule an adapter gets when nothing was timed. By processor time on a busy machine (lavapipe
+ * 25, 2 cores, AVX2), tiles of 8 x 8 numbers a thread reach 11-15 GFLOP/s where 4 x 8 reach 8-12;
+ * 16 x 8 gain up to 15 % on most large products, and take two to three times as long to compile.
+ * The schedule of real GPUs has not been timed.
  */
 export function defaultSchedule(serial: boolean, multiplications: number): MatmulSchedule {
   if (!serial) return { entry: "tiled", TM: 4, TN: 4, BK: 16 };
