@@ -15,9 +15,10 @@
 import denoJson from "../deno.json" with { type: "json" };
 import { blameInput, isInputError, preparing } from "../src/errors.ts";
 import { checkChoice, checkNumber, type NumberRange } from "../src/ranges.ts";
-import { Command, CommanderError } from "./deps.ts";
+import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
+import { Command, CommanderError, Option } from "./deps.ts";
 import { readEnv } from "./env.ts";
-export { Option } from "./deps.ts";
+export { Option };
 export { preparing } from "../src/errors.ts";
 export { Progress } from "./progress.ts";
 
@@ -137,6 +138,12 @@ export function textOption(name: string): (text: string) => string {
     if (text.includes("\0")) throw new TypeError(`${name} must not hold a NUL character`);
     return text;
   };
+}
+
+/** The option by which commands take a model; open what it gives with `openModel`. */
+export function modelOption() {
+  return new Option("--model_name <dir>", "embedded, or a Hugging Face GPT-2 folder or its URL")
+    .default(EMBEDDED_MODEL).argParser(textOption("model_name"));
 }
 
 /** Prints a result for programs: one line of JSON on stdout. */

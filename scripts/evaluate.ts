@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  modelOption,
   newCommand,
   Option,
   parseCommand,
@@ -15,7 +16,6 @@ import {
 } from "./cli.ts";
 import { loadText } from "../src/data/corpora.ts";
 import { evaluateText } from "../src/experiment/evaluate_text.ts";
-import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
 import { openModel } from "../src/experiment/setup.ts";
 import { Gpu } from "../src/gpu/device.ts";
 
@@ -33,10 +33,7 @@ await runMain(async (signal) => {
     description: "Measures a model's loss and perplexity on a text.",
     after: AFTER,
   })
-    .addOption(
-      new Option("--model_name <dir>", "embedded, or a Hugging Face GPT-2 folder or its URL")
-        .default(EMBEDDED_MODEL).argParser(textOption("model_name")),
-    )
+    .addOption(modelOption())
     .addOption(
       new Option("--text_file <file>", "moby_dick (embedded), or a UTF-8 text file")
         .makeOptionMandatory().argParser(textOption("text_file")),

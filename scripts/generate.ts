@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  modelOption,
   newCommand,
   numberOption,
   Option,
@@ -14,7 +15,6 @@ import {
   textOption,
   wholeOption,
 } from "./cli.ts";
-import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
 import { openModel } from "../src/experiment/setup.ts";
 import { Generator } from "../src/gpt2/generate.ts";
 import { Gpt2 } from "../src/gpt2/model.ts";
@@ -34,10 +34,7 @@ await runMain(async (signal) => {
     description: "Continues a prompt.",
     after: AFTER,
   })
-    .addOption(
-      new Option("--model_name <dir>", "embedded, or a Hugging Face GPT-2 folder or its URL")
-        .default(EMBEDDED_MODEL).argParser(textOption("model_name")),
-    )
+    .addOption(modelOption())
     .addOption(
       new Option("--prompt <text>", "what to go on from")
         .default("Call me Ishmael.").argParser(textOption("prompt")),
