@@ -115,9 +115,7 @@ function dispatchPart(op: string, phase: Phase, list: readonly Dispatch[]): Part
     phase,
     calls: list.length,
     encode(encoder) {
-      const pass = encoder.beginComputePass();
-      replay(pass, list);
-      pass.end();
+      replay(encoder, list);
     },
   };
 }

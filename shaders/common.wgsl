@@ -15,6 +15,7 @@ fn highest(v: Vec) -> f32 { return v; }
 //# end
 const LOWEST = -3.4028234e38;
 
+
 //# if LANES > 1
 var<workgroup> shared_lanes: array<f32, $(LANES * GROUPS)>;
 fn lanes_sum(part: f32, lane: u32, group: u32) -> f32 {

@@ -5,26 +5,27 @@
 //   KIND 2  a (K, M), b (K, N)     dweight += inp^T dout;    dwte += dlogits^T h
 // Whatever the schedule, an element is one accumulator over ascending k: the same inputs give the same bits.
 
-// registers: a thread holds TM x (TN Vecs) of out and loads from storage directly. For adapters that compute on the
+// registers: a thread holds TM x (TN Vecs) of out and loads from memory directly. For adapters that compute on the
 // CPU: they gain nothing from workgroup memory, and loads (not arithmetic) bound them, so the tile is large.
-// Strides count Vecs, but a's in KIND 0 counts numbers. Loads past the last row or column read garbage that is never stored.
+// With TEXELS, a and b are copies in textures, which such adapters read several times faster; rows and K are whole
+// vec4s. Strides count Vecs. Loads past the last row or column read garbage that is never stored.
 //# entry registers
 struct Params { M: u32, N: u32, K: u32, lda: u32, ldb: u32, ldc: u32 }
-//# if KIND == 2
-@group(0) @binding(0) var<storage, read> a: array<Vec>;
+//# if TEXELS
+@group(0) @binding(0) var a: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>;
 //# else
 @group(0) @binding(0) var<storage, read> a: array<f32>;
-//# end
-//# if KIND == 1
 @group(0) @binding(1) var<storage, read> b: array<f32>;
-//# else
-@group(0) @binding(1) var<storage, read> b: array<Vec>;
 //# end
 @group(0) @binding(2) var<storage, read_write> out: array<Vec>;
 //# if BIAS
 @group(0) @binding(3) var<storage, read> bias: array<Vec>;
 //# end
-//# if RESIDUAL
+//# if RESIDUAL && TEXELS
+@group(0) @binding(4) var residual: texture_storage_2d<rgba32float, read>;
+//# end
+//# if RESIDUAL && !TEXELS
 @group(0) @binding(4) var<storage, read> residual: array<Vec>;
 //# end
 @group(0) @binding(5) var<uniform> p: Params;
@@ -40,65 +41,65 @@ fn registers(@builtin(global_invocation_id) id: vec3<u32>) {
 //# end
 //# end
 
-//# if KIND == 0
-//# for m in 0..TM
-  let a_row_$m = (m0 + $(m)u) * p.lda;
-//# end
-  for (var k = 0u; k < p.K; k++) {
-    let b_row = k * p.ldb + n0;
-//# for n in 0..TN
-    let b_$n = b[b_row + $(n)u];
-//# end
-//# for m in 0..TM
-    let a_$m = a[a_row_$m + k];
-//# for n in 0..TN
-    c$(m)_$n += a_$m * b_$n;
-//# end
-//# end
-  }
-//# end
-
-//# if KIND == 1
-//# for m in 0..TM
-  let a_row_$m = (m0 + $(m)u) * p.lda;
-//# end
-//# for j in 0..TN * VEC
-  let b_row_$j = (n0 * $(VEC)u + $(j)u) * p.ldb;
-//# end
-  for (var k = 0u; k < p.K; k++) {
-//# for m in 0..TM
-    let a_$m = a[a_row_$m + k];
-//# end
-//# for n in 0..TN
-//# if VEC == 4
-    let b_$n = vec4<f32>(b[b_row_$(4 * n) + k], b[b_row_$(4 * n + 1) + k], b[b_row_$(4 * n + 2) + k], b[b_row_$(4 * n + 3) + k]);
-//# else
-    let b_$n = b[b_row_$n + k];
-//# end
-//# for m in 0..TM
-    c$(m)_$n += a_$m * b_$n;
-//# end
-//# end
-  }
-//# end
-
+//# if TEXELS
+  for (var k = 0u; k < p.K; k += 4u) {
+    // all loads first: each is a function call in such drivers, around which registers are saved
 //# if KIND == 2
-  for (var k = 0u; k < p.K; k++) {
-    let a_row = k * p.lda + m0 / $(VEC)u;
-    let b_row = k * p.ldb + n0;
-//# for n in 0..TN
-    let b_$n = b[b_row + $(n)u];
+//# for u in 0..4
+//# for i in 0..TM / 4
+    let a$(u)_$i = textureLoad(a, texel((k + $(u)u) * p.lda + m0 / 4u + $(i)u));
 //# end
-//# for i in 0..TM / VEC
-    let a_$i = a[a_row + $(i)u];
-//# for u in 0..VEC
-//# for n in 0..TN
-//# if VEC == 4
-    c$(i * VEC + u)_$n += a_$i[$u] * b_$n;
+//# end
 //# else
-    c$(i * VEC + u)_$n += a_$i * b_$n;
+//# for m in 0..TM
+    let a_$m = textureLoad(a, texel((m0 + $(m)u) * p.lda + k / 4u));
 //# end
 //# end
+//# if KIND == 1
+//# for j in 0..4 * TN
+    let b_$j = textureLoad(b, texel((4u * n0 + $(j)u) * p.ldb + k / 4u));
+//# end
+//# for u in 0..4
+//# for n in 0..TN
+    let b$(u)_$n = vec4(b_$(4 * n)[$u], b_$(4 * n + 1)[$u], b_$(4 * n + 2)[$u], b_$(4 * n + 3)[$u]);
+//# end
+//# end
+//# else
+//# for u in 0..4
+//# for n in 0..TN
+    let b$(u)_$n = textureLoad(b, texel((k + $(u)u) * p.ldb + n0 + $(n)u));
+//# end
+//# end
+//# end
+//# for u in 0..4
+//# for m in 0..TM
+//# for n in 0..TN
+//# if KIND == 2
+    c$(m)_$n += a$(u)_$(m / 4)[$(m % 4)] * b$(u)_$n;
+//# else
+    c$(m)_$n += a_$m[$u] * b$(u)_$n;
+//# end
+//# end
+//# end
+//# end
+  }
+//# else
+  for (var k = 0u; k < p.K; k++) {
+//# for n in 0..TN
+//# if KIND == 1
+    let b_$n = b[(n0 + $(n)u) * p.ldb + k];
+//# else
+    let b_$n = b[k * p.ldb + n0 + $(n)u];
+//# end
+//# end
+//# for m in 0..TM
+//# if KIND == 2
+    let a_$m = a[k * p.lda + m0 + $(m)u];
+//# else
+    let a_$m = a[(m0 + $(m)u) * p.lda + k];
+//# end
+//# for n in 0..TN
+    c$(m)_$n += a_$m * b_$n;
 //# end
 //# end
   }
@@ -116,7 +117,10 @@ fn registers(@builtin(global_invocation_id) id: vec3<u32>) {
 //# if BIAS
       value += bias_$n;
 //# end
-//# if RESIDUAL
+//# if RESIDUAL && TEXELS
+      value += textureLoad(residual, texel(at));
+//# end
+//# if RESIDUAL && !TEXELS
       value += residual[at];
 //# end
 //# if ACC

@@ -37,10 +37,7 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
     deno: Deno.version.deno,
     pollard: denoJson.version,
     autotune: {
-      matmul: JSON.stringify(gpu.matmulSchedule ?? defaultSchedule(gpu.serial, 0)),
-      "matmul, large": JSON.stringify(
-        gpu.matmulSchedule ?? defaultSchedule(gpu.serial, Infinity),
-      ),
+      matmul: JSON.stringify(gpu.matmulSchedule ?? defaultSchedule(gpu.serial)),
     },
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, device.limits[limit] as number])),
   };

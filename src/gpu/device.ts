@@ -42,7 +42,7 @@ export interface GpuOptions {
 
 /** A matmul schedule by its entry point and sizes; `src/kernels/matmul.ts` says what they mean. */
 export type MatmulPick =
-  | { entry: "registers"; TM: number; TN: number; WX: number; WY: number }
+  | { entry: "texels" | "registers"; TM: number; TN: number; WX: number; WY: number }
   | { entry: "tiled"; TM: number; TN: number; BK: number };
 
 /** A range of a buffer, in bytes. */
@@ -82,6 +82,7 @@ const RAISED = [
   "maxComputeWorkgroupStorageSize",
   "maxComputeInvocationsPerWorkgroup",
   "maxComputeWorkgroupSizeX",
+  "maxTextureDimension2D",
 ] as const;
 
 /** A WebGPU device with its errors gathered and its bytes counted. */
@@ -95,6 +96,8 @@ export class Gpu implements Disposable {
    * whose threads are lanes of one SIMD register and whose barriers cost more than they save.
    */
   readonly serial: boolean;
+  /** Whether kernels may read from storage textures: not every runtime's WGSL can say so. */
+  readonly readsTextures: boolean;
   /** Largest number of bytes one binding may cover; larger tensors are bound in pieces. */
   readonly maxBinding: number;
   /** Bytes in buffers made here and not yet destroyed. */
@@ -124,11 +127,13 @@ export class Gpu implements Disposable {
   private constructor(
     device: GPUDevice,
     info: AdapterInfo,
-    { maxBinding = Infinity, serial = info.software }: GpuOptions,
+    { maxBinding = Infinity, serial = info.software, gpu }: GpuOptions,
   ) {
     this.device = device;
     this.info = info;
     this.serial = serial;
+    this.readsTextures =
+      gpu?.wgslLanguageFeatures?.has("readonly_and_readwrite_storage_textures") ?? false;
     // whole multiples of the alignment, so that pieces of tensors begin where bindings may
     const most = Math.min(maxBinding, device.limits.maxStorageBufferBindingSize);
     this.maxBinding = Math.floor(most / 256) * 256;
@@ -186,7 +191,7 @@ export class Gpu implements Disposable {
       throw new GpuError(`There is no software adapter; the one found is ${name}`);
     }
     const device = await adapter.requestDevice({ label: "pollard", requiredLimits });
-    return new Gpu(device, { name, software, vendor, device: id }, options);
+    return new Gpu(device, { name, software, vendor, device: id }, { ...options, gpu });
   }
 
   /**
@@ -208,10 +213,30 @@ export class Gpu implements Disposable {
     return buffer;
   }
 
-  /** Destroys a buffer made by {@linkcode Gpu.buffer}. */
-  release(buffer: GPUBuffer): void {
-    this.bytes -= buffer.size;
-    buffer.destroy();
+  /**
+   * Creates a texture of four f32 a texel that counts; kernels read it, copies fill it.
+   *
+   * @throws {GpuError} If the adapter cannot hold a texture of that size.
+   */
+  texture(label: string, width: number, height: number): GPUTexture {
+    this.check();
+    const most = this.device.limits.maxTextureDimension2D;
+    if (Math.max(width, height) > most) {
+      throw new GpuError(
+        `Texture ${label} needs ${width} x ${height} texels, and this adapter's maxTextureDimension2D is ${most}`,
+      );
+    }
+    const usage = 0x08 | 0x02; // STORAGE_BINDING | COPY_DST
+    const size = [width, height];
+    const texture = this.device.createTexture({ label, size, usage, format: "rgba32float" });
+    this.bytes += width * height * 16;
+    return texture;
+  }
+
+  /** Destroys a buffer or texture made here. */
+  release(made: GPUBuffer | GPUTexture): void {
+    this.bytes -= "format" in made ? made.width * made.height * 16 : made.size;
+    made.destroy();
   }
 
   /**

@@ -3,19 +3,22 @@
  * tensors become a dispatch, once per plan; a plan is replayed at every step.
  *
  * The WGSL is the only place where a kernel's interface is written down. Tensors are bound by the
- * names of the page's `var<storage>` declarations, and uniform values by the names of the fields of
- * `struct Params`, so host and shader cannot drift apart.
+ * names of the page's `var<storage>` and `texture_storage_2d` declarations, and uniform values by the
+ * names of the fields of `struct Params`, so host and shader cannot drift apart.
  *
  * @module
  */
 import { type Gpu, GpuError } from "./device.ts";
 import { type Constants, expand } from "./template.ts";
 import type { Tensor } from "./tensor.ts";
+import { copyTexels, type TexelCopy, TexelPool } from "./texels.ts";
 
-/** One kernel call with everything bound: replaying it costs three calls and no allocation. */
+/** One kernel call with everything bound: replaying it costs a few calls and no allocation. */
 export interface Dispatch {
   /** Page and entry, for profiles and error messages. */
   readonly label: string;
+  /** What is copied into textures before the kernel runs. */
+  readonly copies: readonly TexelCopy[];
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
   /** Workgroups in x, y, z. */
@@ -48,24 +51,28 @@ interface Field {
 
 interface Compiled {
   pipeline: GPUComputePipeline;
-  bindings: { name: string; index: number; uniform: boolean }[];
+  bindings: { name: string; index: number; kind: "storage" | "uniform" | "texels" }[];
   fields: Field[];
 }
 
-const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<(storage|uniform)[^>]*>\s*(\w+)/g;
+const BINDING =
+  /@group\(0\)\s*@binding\((\d+)\)\s*var(?:<(storage|uniform)[^>]*>)?\s*(\w+)\s*:\s*(texture_storage_2d)?/g;
 
 /**
- * Owns the uniform values of a plan's calls, in one buffer.
+ * Owns the uniform values of a plan's calls and the textures that hold their texels.
  * Dispatches made from a plan stop working when it is disposed.
  */
 export class Plan implements Disposable {
   readonly #gpu: Gpu;
+  readonly #texels: TexelPool;
   #uniforms: GPUBuffer[] = [];
   #used = 0;
+  #disposed = false;
   static readonly #CHUNK = 1 << 16;
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
+    this.#texels = TexelPool.join(gpu);
   }
 
   /** The device this plan runs on. */
@@ -83,11 +90,19 @@ export class Plan implements Disposable {
     const { pipeline, bindings, fields } = compile(this.#gpu, source, label);
     const [x, y = 1, z = 1] = grid;
     const given = new Set(Object.keys(tensors));
-    const entries = bindings.map(({ name, index, uniform }): GPUBindGroupEntry => {
-      if (uniform) return { binding: index, resource: this.#uniform(label, fields, params) };
+    const copies: TexelCopy[] = [];
+    const entries = bindings.map(({ name, index, kind }): GPUBindGroupEntry => {
+      if (kind === "uniform") {
+        return { binding: index, resource: this.#uniform(label, fields, params) };
+      }
       const tensor = tensors[name];
       if (tensor === undefined) throw new GpuError(`${label} lacks tensor ${name}`);
       given.delete(name);
+      if (kind === "texels") {
+        const texture = this.#texels.take(tensor, copies.map(({ texture }) => texture));
+        copies.push({ tensor, texture });
+        return { binding: index, resource: texture.createView() };
+      }
       const { buffer, offset, size } = tensor;
       const bytes = Math.ceil(size / 4) * 16; // whole vec4s: arenas and buffers are padded to them
       if (bytes > this.#gpu.maxBinding) {
@@ -100,7 +115,7 @@ export class Plan implements Disposable {
     if (given.size > 0) throw new GpuError(`${label} has no tensor named ${[...given].join(", ")}`);
     const layout = pipeline.getBindGroupLayout(0);
     const bindGroup = this.#gpu.device.createBindGroup({ label, layout, entries });
-    return { label, pipeline, bindGroup, grid: [x, y, z] };
+    return { label, copies, pipeline, bindGroup, grid: [x, y, z] };
   }
 
   #uniform(label: string, fields: Field[], params: Readonly<Record<string, number>>) {
@@ -129,7 +144,10 @@ export class Plan implements Disposable {
   }
 
   dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
     for (const buffer of this.#uniforms.splice(0)) this.#gpu.release(buffer);
+    this.#texels.leave();
   }
 
   [Symbol.dispose](): void {
@@ -143,10 +161,10 @@ function compile(gpu: Gpu, { page, entry, constants = {} }: KernelSource, label:
   const known = gpu.pipelines.get(code) as Compiled | undefined;
   if (known) return known;
 
-  const bindings = [...code.matchAll(BINDING)].map(([, index, kind, name]) => ({
+  const bindings = [...code.matchAll(BINDING)].map(([, index, space, name, texture]) => ({
     name,
     index: Number(index),
-    uniform: kind === "uniform",
+    kind: texture ? "texels" as const : space as "storage" | "uniform",
   }));
   const struct = /struct Params\s*\{([^}]*)\}/.exec(code)?.[1] ?? "";
   const fields = [...struct.matchAll(/(\w+)\s*:\s*(u32|f32)/g)]
@@ -171,21 +189,27 @@ function compile(gpu: Gpu, { page, entry, constants = {} }: KernelSource, label:
   return compiled;
 }
 
-/** Appends dispatches to a compute pass, in order. */
-export function replay(pass: GPUComputePassEncoder, dispatches: readonly Dispatch[]): void {
-  for (const { pipeline, bindGroup, grid } of dispatches) {
+/** Encodes dispatches in order, in as few passes as their copies allow. */
+export function replay(encoder: GPUCommandEncoder, dispatches: readonly Dispatch[]): void {
+  let pass: GPUComputePassEncoder | undefined;
+  for (const { copies, pipeline, bindGroup, grid } of dispatches) {
+    if (copies.length > 0) {
+      pass?.end();
+      pass = undefined;
+      for (const copy of copies) copyTexels(encoder, copy);
+    }
+    pass ??= encoder.beginComputePass();
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, bindGroup);
     pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
   }
+  pass?.end();
 }
 
-/** Submits dispatches in one pass; does not wait. */
+/** Submits dispatches; does not wait. */
 export function submit(gpu: Gpu, dispatches: readonly Dispatch[]): void {
   const encoder = gpu.device.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  replay(pass, dispatches);
-  pass.end();
+  replay(encoder, dispatches);
   gpu.device.queue.submit([encoder.finish()]);
 }
 

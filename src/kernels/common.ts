@@ -4,12 +4,18 @@
  * @module
  */
 import common from "../../shaders/common.wgsl" with { type: "text" };
+import texels from "../../shaders/texels.wgsl" with { type: "text" };
 import type { Gpu } from "../gpu/device.ts";
 import type { Constants } from "../gpu/template.ts";
 
 /** Prepends the helper page to an op's own. */
 export function withCommon(page: string): string {
   return common + "\n" + page;
+}
+
+/** Prepends both helper pages: for ops that read tensors as texels on some adapters. */
+export function withTexels(page: string): string {
+  return texels + "\n" + withCommon(page);
 }
 
 /** 4 where every length is a multiple of 4, so that rows can be read as vec4s, else 1. */

@@ -1,12 +1,14 @@
 /** Launchers of `shaders/matmul.wgsl`. @module */
 import text from "../../shaders/matmul.wgsl" with { type: "text" };
 import type { MatmulPick } from "../gpu/device.ts";
-import type { Dispatch, Plan } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
-import { columnTeams, vectorWidth, withCommon } from "./common.ts";
+import type { Dispatch, KernelSource, Plan } from "../gpu/kernel.ts";
+import type { Constants } from "../gpu/template.ts";
+import { slice, type Tensor } from "../gpu/tensor.ts";
+import { TEXELS_WIDE, texelsFit } from "../gpu/texels.ts";
+import { columnTeams, withTexels } from "./common.ts";
 
 const op = "matmul";
-const page = withCommon(text);
+const page = withTexels(text);
 
 /** Which operand is stored transposed: none, b as (N, K), or a as (K, M). */
 export type Product = "nn" | "nt" | "tn";
@@ -41,75 +43,78 @@ export interface MatmulShape {
   schedule?: MatmulSchedule;
 }
 
-/** Products of at least this many multiplications repay the longer compilation of a larger tile. */
-const LARGE = 1 << 26;
-
 /**
- * The schedule an adapter gets when nothing was timed. By processor time on a busy machine (lavapipe
- * 25, 2 cores, AVX2), tiles of 8 x 8 numbers a thread reach 11-15 GFLOP/s where 4 x 8 reach 8-12;
- * 16 x 8 gain up to 15 % on most large products, and take two to three times as long to compile.
- * The schedule of real GPUs has not been timed.
+ * The schedule an adapter gets when nothing was timed. On software adapters (lavapipe 22 and 25, two
+ * cores, AVX2) tiles of 8 x 8 numbers a thread are as fast as larger ones, and compile in half the
+ * time or less. The schedule of real GPUs has not been timed.
  */
-export function defaultSchedule(serial: boolean, multiplications: number): MatmulSchedule {
-  if (!serial) return { entry: "tiled", TM: 4, TN: 4, BK: 16 };
-  return multiplications < LARGE
+export function defaultSchedule(serial: boolean): MatmulSchedule {
+  return serial
     ? { entry: "registers", TM: 8, TN: 2, WX: 8, WY: 8 }
-    : { entry: "registers", TM: 16, TN: 2, WX: 8, WY: 4 };
+    : { entry: "tiled", TM: 4, TN: 4, BK: 16 };
 }
 
 /** out = a b (+ bias) (+ residual) (+ out), each operand stored as `product` says. */
 export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): Dispatch {
   const { product, M, N, K, accumulate = false } = shape;
-  const schedule = shape.schedule ?? plan.gpu.matmulSchedule ??
-    defaultSchedule(plan.gpu.serial, M * N * K);
+  const schedule = shape.schedule ?? plan.gpu.matmulSchedule ?? defaultSchedule(plan.gpu.serial);
   const lda = shape.aStride ?? (product === "tn" ? M : K);
   const ldb = product === "nt" ? K : N;
   const ldc = shape.outStride ?? N;
-  const { a, b, out, bias, residual } = tensors;
-  const bound = {
-    a,
-    b,
-    out,
-    ...(bias && { bias }),
-    ...(residual && { residual }),
-  };
-  const flags = {
-    KIND: KIND[product],
-    BIAS: bias ? 1 : 0,
-    RESIDUAL: residual ? 1 : 0,
-    ACC: accumulate ? 1 : 0,
+  const call = (
+    bound: MatmulTensors,
+    entry: string,
+    constants: Constants,
+    per: [number, number],
+  ) => {
+    const VEC = constants.VEC ?? 1;
+    const source: KernelSource = {
+      op,
+      page,
+      entry,
+      variant: product,
+      constants: {
+        KIND: KIND[product],
+        BIAS: bound.bias ? 1 : 0,
+        RESIDUAL: bound.residual ? 1 : 0,
+        ACC: accumulate ? 1 : 0,
+        ...{ VEC: 1, LANES: 1, GROUPS: 1, TEXELS: 0 },
+        ...constants,
+      },
+    };
+    return plan.call(source, {
+      tensors: { ...bound },
+      params: { M, N, K, lda: lda / VEC, ldb: ldb / VEC, ldc: ldc / VEC },
+      grid: [Math.ceil(N / per[0]), Math.ceil(M / per[1])],
+    });
   };
   if (schedule.entry === "tiled") {
     const { TM, TN, BK } = schedule;
-    const constants = { ...flags, TM, TN, BK, VEC: 1, LANES: 1, GROUPS: 1 };
-    return plan.call({ op, page, entry: "tiled", constants, variant: product }, {
-      tensors: bound,
-      params: { M, N, K, lda, ldb, ldc },
-      grid: [Math.ceil(N / (16 * TN)), Math.ceil(M / (16 * TM))],
-    });
+    return call(tensors, "tiled", { TM, TN, BK }, [16 * TN, 16 * TM]);
   }
   const { WX, WY } = schedule;
-  // every row that is read or written as vec4s must be a whole number of them
-  const VEC = vectorWidth(
-    ldc,
-    ...(product === "nt" ? [] : [ldb]),
-    ...(product === "tn" ? [lda] : []),
-  );
-  const TM = VEC === 4 ? schedule.TM : 4;
-  const TN = VEC === 4 ? schedule.TN : 4;
-  const constants = { ...flags, TM, TN, WX, WY, VEC, LANES: 1, GROUPS: 1 };
-  return plan.call({ op, page, entry: "registers", constants, variant: product }, {
-    tensors: bound,
-    params: {
-      M,
-      N,
-      K,
-      lda: product === "tn" ? lda / VEC : lda,
-      ldb: product === "nt" ? ldb : ldb / VEC,
-      ldc: ldc / VEC,
-    },
-    grid: [Math.ceil(N / (VEC * TN * WX)), Math.ceil(M / (TM * WY))],
-  });
+  const wholeTexels = [lda, ldb, ldc, K].every((length) => length % 4 === 0);
+  const sizes = [(product === "tn" ? K : M) * lda, (product === "nt" ? N : K) * ldb, M * ldc];
+  const readable = sizes.every((size) => texelsFit(plan.gpu, size));
+  if (!wholeTexels || !readable || (accumulate && tensors.residual)) {
+    return call(tensors, "registers", { TM: 4, TN: 4, WX, WY }, [4 * WX, 4 * WY]);
+  }
+  const { a, b, out, residual } = tensors;
+  const added = residual ?? (accumulate ? out : undefined);
+  const texels = {
+    ...tensors,
+    a: firstRows(a, sizes[0]),
+    b: firstRows(b, sizes[1]),
+    ...(added && { residual: firstRows(added, sizes[2]) }),
+  };
+  const { TM, TN } = schedule;
+  const constants = { TM, TN, WX, WY, ACC: 0, VEC: 4, TEXELS: TEXELS_WIDE };
+  return call(texels, "registers", constants, [4 * TN * WX, TM * WY]);
+}
+
+/** The part of an operand that a product reads, so that no more is copied. */
+function firstRows(operand: Tensor, size: number): Tensor {
+  return slice(operand, 0, Math.min(size, operand.size));
 }
 
 /** Tensors of a linear layer's backward; `dinp` is replaced, the others are added to. */
@@ -154,7 +159,7 @@ export function linearBackward(
       K: rows,
       accumulate: true,
     }),
-    plan.call({ op, page, entry: "backward_dbias", constants: { VEC: 1, ...columns } }, {
+    plan.call({ op, page, entry: "backward_dbias", constants: { VEC: 1, TEXELS: 0, ...columns } }, {
       tensors: { dout, dbias },
       params: { rows, N: OUT },
       grid: [Math.ceil(OUT / columns.GROUPS)],

@@ -264,9 +264,7 @@ export class Trainer implements Disposable {
     upload(gpu, this.acts.hyper, new Float32Array([...hyper, 1 / scored]));
     const encoder = gpu.device.createCommandEncoder();
     this.#gradArena.clear(encoder);
-    const pass = encoder.beginComputePass();
-    for (const list of lists) replay(pass, this.#lists[list]);
-    pass.end();
+    replay(encoder, lists.flatMap((list) => this.#lists[list]));
     gpu.device.queue.submit([encoder.finish()]);
   }
 
