@@ -30,8 +30,16 @@ fn place(flat: u32, p: Params) -> Place {
   return Place(team / p.NH, team % p.NH, tile, flat < teams * tiles);
 }
 
-//# entry forward
+// TEXELS: what is read once for every pair of positions is read from textures (src/gpu/texels.ts).
+//# if TEXELS
+@group(0) @binding(0) var qkv: texture_storage_2d<rgba32float, read>;
+fn qkv_at(i: u32) -> Vec { return textureLoad(qkv, texel(i)); }
+//# else
 @group(0) @binding(0) var<storage, read> qkv: array<Vec>;
+fn qkv_at(i: u32) -> Vec { return qkv[i]; }
+//# end
+
+//# entry forward
 @group(0) @binding(1) var<storage, read> gates: array<f32>;
 @group(0) @binding(2) var<storage, read_write> z: array<Vec>;
 @group(0) @binding(3) var<storage, read_write> zg: array<Vec>;
@@ -47,7 +55,7 @@ fn forward(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec
   let t_$q = min(t0 + $(q)u, p.T - 1u);
   let row_$q = at.b * p.T + t_$q;
 //# for i in 0..HV
-  let q$(q)_$i = qkv[row_$q * 3u * p.A + head + $(i)u] * p.scale;
+  let q$(q)_$i = qkv_at(row_$q * 3u * p.A + head + $(i)u) * p.scale;
   var z$(q)_$i = Vec(0.0);
 //# end
   var top_$q = LOWEST;
@@ -62,7 +70,7 @@ fn forward(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec
     var s_$q = 0.0;
 //# end
 //# for i in 0..HV
-    let k_$i = qkv[key + $(i)u];
+    let k_$i = qkv_at(key + $(i)u);
 //# for q in 0..TQ
     s_$q += along(q$(q)_$i, k_$i);
 //# end
@@ -78,7 +86,7 @@ fn forward(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec
     top_$q = top_new_$q;
 //# end
 //# for i in 0..HV
-    let v_$i = qkv[key + p.A + $(i)u];
+    let v_$i = qkv_at(key + p.A + $(i)u);
 //# for q in 0..TQ
     z$(q)_$i = z$(q)_$i * shrink_$q + e_$q * v_$i;
 //# end
@@ -102,7 +110,6 @@ fn forward(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec
 }
 
 //# entry backward_dq
-@group(0) @binding(0) var<storage, read> qkv: array<Vec>;
 @group(0) @binding(1) var<storage, read> gates: array<f32>;
 @group(0) @binding(2) var<storage, read> z: array<Vec>;
 @group(0) @binding(3) var<storage, read> stats: array<vec4<f32>>;
@@ -124,7 +131,7 @@ fn backward_dq(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw:
   let lse_$q = stats[stat_$q].x;
   var dot_$q = 0.0;
 //# for i in 0..HV
-  let q$(q)_$i = qkv[row_$q * 3u * p.A + head + $(i)u] * p.scale;
+  let q$(q)_$i = qkv_at(row_$q * 3u * p.A + head + $(i)u) * p.scale;
   // zg = gate * z, so dz = gate * dzg
   var dz$(q)_$i = dzg[row_$q * p.A + head + $(i)u];
   dot_$q += along(dz$(q)_$i, z[row_$q * p.A + head + $(i)u]);
@@ -140,8 +147,8 @@ fn backward_dq(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw:
     var dp_$q = 0.0;
 //# end
 //# for i in 0..HV
-    let k_$i = qkv[key + $(i)u];
-    let v_$i = qkv[key + p.A + $(i)u];
+    let k_$i = qkv_at(key + $(i)u);
+    let v_$i = qkv_at(key + p.A + $(i)u);
 //# for q in 0..TQ
     s_$q += along(q$(q)_$i, k_$i);
     // z_i = sum_j p_ij v_j
@@ -167,10 +174,18 @@ fn backward_dq(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw:
 }
 
 //# entry backward_dkv
-@group(0) @binding(0) var<storage, read> qkv: array<Vec>;
 @group(0) @binding(1) var<storage, read> gates: array<f32>;
+//# if TEXELS
+@group(0) @binding(2) var stats: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(3) var dzg: texture_storage_2d<rgba32float, read>;
+fn stats_at(i: u32) -> vec4<f32> { return textureLoad(stats, texel(i)); }
+fn dzg_at(i: u32) -> Vec { return textureLoad(dzg, texel(i)); }
+//# else
 @group(0) @binding(2) var<storage, read> stats: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> dzg: array<Vec>;
+fn stats_at(i: u32) -> vec4<f32> { return stats[i]; }
+fn dzg_at(i: u32) -> Vec { return dzg[i]; }
+//# end
 @group(0) @binding(4) var<storage, read> rowdot: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dqkv: array<Vec>;
 @group(0) @binding(6) var<uniform> p: Params;
@@ -186,23 +201,23 @@ fn backward_dkv(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw
   let j_$q = min(j0 + $(q)u, p.T - 1u);
   let key_$q = (at.b * p.T + j_$q) * 3u * p.A + p.A + head;
 //# for i in 0..HV
-  let k$(q)_$i = qkv[key_$q + $(i)u];
-  let v$(q)_$i = qkv[key_$q + p.A + $(i)u];
+  let k$(q)_$i = qkv_at(key_$q + $(i)u);
+  let v$(q)_$i = qkv_at(key_$q + p.A + $(i)u);
   var dk$(q)_$i = Vec(0.0);
   var dv$(q)_$i = Vec(0.0);
 //# end
 //# end
   for (var t = j0; t < p.T; t++) {
     let row = at.b * p.T + t;
-    let lse = stats[stat + t].x;
+    let lse = stats_at(stat + t).x;
     let dot_z = gate * rowdot[stat + t];
 //# for q in 0..TQ
     var s_$q = 0.0;
     var dp_$q = 0.0;
 //# end
 //# for i in 0..HV
-    let q_$i = qkv[row * 3u * p.A + head + $(i)u] * p.scale;
-    let dz_$i = gate * dzg[row * p.A + head + $(i)u];
+    let q_$i = qkv_at(row * 3u * p.A + head + $(i)u) * p.scale;
+    let dz_$i = gate * dzg_at(row * p.A + head + $(i)u);
 //# for q in 0..TQ
     s_$q += along(q_$i, k$(q)_$i);
     dp_$q += along(dz_$i, v$(q)_$i);

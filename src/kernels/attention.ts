@@ -2,10 +2,11 @@
 import text from "../../shaders/attention.wgsl" with { type: "text" };
 import { type Dispatch, flatGrid, type Plan } from "../gpu/kernel.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { vectorWidth, withCommon } from "./common.ts";
+import { TEXELS_WIDE, texelsFit } from "../gpu/texels.ts";
+import { vectorWidth, withTexels } from "./common.ts";
 
 const op = "attention";
-const page = withCommon(text);
+const page = withTexels(text);
 
 /** Sizes of one layer's attention: NH counts the heads that are computed. */
 export interface AttentionShape {
@@ -24,11 +25,14 @@ export interface AttentionShape {
  */
 const TQ = 1;
 
-function settings(plan: Plan, { B, T, NH, HS, head0 }: AttentionShape) {
+function settings(plan: Plan, { B, T, NH, HS, head0 }: AttentionShape, read: readonly Tensor[]) {
   const VEC = vectorWidth(HS);
+  const texels = plan.gpu.serial && VEC === 4 &&
+    read.every(({ size }) => texelsFit(plan.gpu, size));
+  const TEXELS = texels ? TEXELS_WIDE : 0;
   const BY_HEAD = plan.gpu.serial ? 1 : 0;
   return {
-    constants: { VEC, HV: HS / VEC, TQ, BY_HEAD, LANES: 1, GROUPS: 1 },
+    constants: { VEC, HV: HS / VEC, TQ, BY_HEAD, TEXELS, LANES: 1, GROUPS: 1 },
     params: { B, T, NH, A: NH * HS / VEC, head0, scale: 1 / Math.sqrt(HS) },
     grid: flatGrid(B * NH * Math.ceil(T / TQ), 64),
   };
@@ -40,7 +44,7 @@ export function attentionForward(
   tensors: Record<"qkv" | "gates" | "z" | "zg" | "stats", Tensor>,
   shape: AttentionShape,
 ): Dispatch {
-  const { constants, params, grid } = settings(plan, shape);
+  const { constants, params, grid } = settings(plan, shape, [tensors.qkv]);
   return plan.call({ op, page, entry: "forward", constants }, { tensors, params, grid });
 }
 
@@ -50,7 +54,8 @@ export function attentionBackward(
   { z, ...tensors }: Record<"qkv" | "gates" | "z" | "stats" | "dzg" | "rowdot" | "dqkv", Tensor>,
   shape: AttentionShape,
 ): Dispatch[] {
-  const { constants, params, grid } = settings(plan, shape);
+  const read = [tensors.qkv, tensors.stats, tensors.dzg];
+  const { constants, params, grid } = settings(plan, shape, read);
   return [
     plan.call({ op, page, entry: "backward_dq", constants }, {
       tensors: { ...tensors, z },
