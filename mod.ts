@@ -23,7 +23,9 @@ export {
   GpuError,
   type GpuOptions,
 } from "./src/gpu/device.ts";
+export { type MatmulPick } from "./src/gpu/device.ts";
 export { type Tensor } from "./src/gpu/tensor.ts";
+export { type Timed, tuneMatmul, type TuneOptions } from "./src/kernels/tune.ts";
 
 // The model: its sizes, parameters and heads, on the host and on the device.
 export { type Gpt2Config, type Gpt2Sizes, makeConfig, parseConfig } from "./src/gpt2/config.ts";

@@ -8,6 +8,7 @@ import type { Gpu } from "../src/gpu/device.ts";
 import { measureFence } from "../src/gpu/fence.ts";
 import { Plan, replay } from "../src/gpu/kernel.ts";
 import { freeTensor, makeTensor } from "../src/gpu/tensor.ts";
+import type { Timed } from "../src/kernels/tune.ts";
 import { type Spread, spread, timed } from "./timing.ts";
 
 /** Dispatches of a kernel that does next to nothing, in one pass. */
@@ -38,6 +39,8 @@ export interface DeviceResult {
   fence_ms: number;
   noop: NoopResult;
   matmul?: MatmulResult[];
+  /** Ways of cutting a product that were timed, the one that is used first. */
+  schedules?: Timed[];
 }
 
 /** The products: a layer of GPT-2 at 512 tokens, and the usual yardstick. */

@@ -88,7 +88,7 @@ function describeFacts(facts: Facts): string[] {
   ];
 }
 
-function describeDevice({ fence_ms, noop, matmul = [] }: DeviceResult): string[] {
+function describeDevice({ fence_ms, noop, matmul = [], schedules = [] }: DeviceResult): string[] {
   const { dispatches, encode_ms, device_us } = noop;
   return [
     "Device",
@@ -103,6 +103,10 @@ function describeDevice({ fence_ms, noop, matmul = [] }: DeviceResult): string[]
       show(ms, "ms"),
       `awaited ${between(awaited_ms)}`,
       `right: error ${show(error, "", 1)} of the tolerance`,
+    ])),
+    ...columns(schedules.map(({ schedule, ms }, i) => [
+      `${i === 0 ? "used" : "slower"}: ${JSON.stringify(schedule)}`,
+      show(ms, "ms"),
     ])),
   ];
 }

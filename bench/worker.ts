@@ -6,6 +6,7 @@
  */
 import { preparing, printJson, refuse, runMain } from "../scripts/cli.ts";
 import { Gpu } from "../src/gpu/device.ts";
+import { tuneMatmul } from "../src/kernels/tune.ts";
 import { type DeviceResult, measureDevice } from "./device.ts";
 import { measureModel, type ModelRequest, type ModelResult } from "./model.ts";
 
@@ -61,9 +62,10 @@ if (import.meta.main) {
     const request: JobRequest = JSON.parse(Deno.args[0]);
     using gpu = await preparing(() => Gpu.open());
     const { name: adapter, software } = gpu.info;
+    const schedules = await tuneMatmul(gpu);
     const result = request.job === "model"
       ? await measureModel(gpu, request)
-      : await measureDevice(gpu, request);
+      : { ...await measureDevice(gpu, request), schedules };
     printJson({ adapter, software, ...result });
   });
 }

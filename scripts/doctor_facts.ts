@@ -6,6 +6,7 @@
 import denoJson from "../deno.json" with { type: "json" };
 import { Gpu, GpuError } from "../src/gpu/device.ts";
 import { measureFence } from "../src/gpu/fence.ts";
+import { tuneMatmul } from "../src/kernels/tune.ts";
 import { readEnv } from "./env.ts";
 import { type MatmulSpeed, measureMatmul } from "./measure.ts";
 
@@ -122,6 +123,7 @@ export async function examine(
     found.adapter = { name, software, vendor, device: device.info.device, architecture };
     say(`measuring ${name} ...`);
     found.fence_ms = await measureFence(device);
+    await tuneMatmul(device);
     found.matmul = [];
     for (const sizes of PRODUCTS) found.matmul.push(await measureMatmul(device, sizes));
   } catch (error) {

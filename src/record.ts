@@ -226,7 +226,7 @@ export interface EnvironmentRecord {
   deno: string;
   /** Version of Pollard. */
   pollard: string;
-  /** Matmul schedule picked for each kind of product on this adapter. */
+  /** How matrix products are cut on this adapter, and how that was picked. */
   autotune: Record<string, string>;
   /** Those WebGPU limits of the device that decide what fits, by their names there. */
   limits: Record<string, number>;

@@ -52,6 +52,27 @@ Deno.test("evaluate prints one JSON line, and generate the same text for the sam
   assert.notEqual(JSON.parse(first.stdout).text, JSON.parse(other.stdout).text);
 });
 
+Deno.test("the README's program runs as it stands there", async () => {
+  const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+  const [program] = /(?<=```ts\n)[^]*?(?=```)/.exec(readme)!;
+  const dir = await Deno.makeTempDir({ prefix: "pollard-readme-" });
+  try {
+    const module = new URL("../mod.ts", import.meta.url).href;
+    await Deno.writeTextFile(join(dir, "program.ts"), program.replace("./mod.ts", module));
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--check", "program.ts"],
+      cwd: dir,
+      env: { NO_COLOR: "1" },
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    assert.equal(code, 0, text(stderr));
+    assert.equal(text(stdout).match(/gradNorm/g)?.length, 10, text(stdout));
+    assert.equal(text(stdout).match(/rank/g)?.length, 3, text(stdout));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 const REFUSED: [string, string[], RegExp][] = [
   ["evaluate", ["--text_file", "none.txt"], /none\.txt/],
   ["evaluate", [], /text_file/],

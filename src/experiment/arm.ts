@@ -6,7 +6,7 @@
 import type { HeadMetrics } from "../controller/metrics.ts";
 import type { Weights } from "../gpt2/checkpoint.ts";
 import type { Gpt2Config } from "../gpt2/config.ts";
-import { reshapeHeads } from "../gpt2/heads.ts";
+import { reshapeHeads, scaleHeads } from "../gpt2/heads.ts";
 import type { LiveHeads } from "../gpt2/layout.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -32,6 +32,24 @@ export function without(live: LiveHeads, heads: readonly HeadPlace[]): number[][
   return live.map((inLayer, layer) =>
     inLayer.filter((h) => !heads.some((gone) => gone.layer === layer && gone.head === h))
   );
+}
+
+/**
+ * A state that computes with these gates what it computed without: its output projections are
+ * divided by them, so that a controller's first act is not to damage the model. Gradients of what
+ * was divided are multiplied, and so are the moments.
+ *
+ * @param gates Gates of all heads, `[L, NH]`; heads at gate 0 are left as they are.
+ */
+export function undoGates(config: Gpt2Config, state: ArmState, gates: Float32Array): ArmState {
+  const { live, weights, optimizer } = state;
+  const scale = (values: Weights, power: number) =>
+    scaleHeads(config, values, live, gates.map((gate) => gate > 0 ? gate ** power : 1));
+  return {
+    ...state,
+    weights: scale(weights, -1),
+    optimizer: { ...optimizer, m: scale(optimizer.m, 1), v: scale(optimizer.v, 2) },
+  };
 }
 
 /** A model and its trainer. */

@@ -41,7 +41,8 @@ export interface TextEvaluation {
  * Scores a text: windows of `maxLength` tokens, `stride` apart; of each window only the tokens that
  * no earlier window scored count (Hugging Face, "Perplexity of fixed-length models").
  *
- * @throws {RangeError} If a length is out of range, or the text has fewer than two tokens.
+ * @throws {RangeError} If a length is out of range, the text has fewer than two tokens, or the loss
+ * is not a number.
  * @throws {TypeError} If the model came without a tokenizer.
  */
 export async function evaluateText(
@@ -68,5 +69,10 @@ export async function evaluateText(
   using acts = new Activations(model, { B, T: maxLength, training: false });
   using evaluator = new Evaluator(model, acts);
   const { loss, perplexity, predicted } = await evaluator.evaluate(windows, signal);
+  if (!Number.isFinite(loss)) {
+    throw new RangeError(
+      `The model's loss is ${loss}: its weights are not finite, or far too large`,
+    );
+  }
   return { loss, perplexity, tokens: tokens.length, predicted };
 }

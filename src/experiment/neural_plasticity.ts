@@ -9,15 +9,13 @@ import { AnnController } from "../controller/ann_controller.ts";
 import { ControllerManager, type ManagerState } from "../controller/manager.ts";
 import type { HeadMetrics } from "../controller/metrics.ts";
 import { saveModel } from "../data/model_files.ts";
-import type { Weights } from "../gpt2/checkpoint.ts";
-import { scaleHeads } from "../gpt2/heads.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { chooseHeads, type ChosenHead, cycleTargets } from "../plasticity/prune.ts";
-import { detectStability } from "../plasticity/stability.ts";
+import { detectStability, smoothed } from "../plasticity/stability.ts";
 import { Random, type RandomState } from "../random.ts";
 import type { CycleResult, Phase, Results } from "../record.ts";
 import { choosePruned, scoreArm } from "./analysis.ts";
-import type { Arm } from "./arm.ts";
+import { type Arm, undoGates } from "./arm.ts";
 import { finish } from "./finish.ts";
 import { DivergedError, Lockstep, type LockstepState } from "./lockstep.ts";
 import type { ExperimentOptions } from "./options.ts";
@@ -69,7 +67,9 @@ interface Cursor {
 interface SavedState {
   cursor: Cursor;
   lockstep: LockstepState;
+  /** What strategies draw from, and what the random control does. */
   random: RandomState;
+  controlRandom: RandomState;
   controller: ManagerState | null;
 }
 
@@ -95,6 +95,7 @@ export class NeuralPlasticityExperiment implements Disposable {
   readonly #lockstep: Lockstep;
   readonly #targets: number[];
   #random: Random;
+  #controlRandom: Random;
   #manager: ControllerManager | null = null;
   #cursor: Cursor;
   #lastCheckpoint: string | undefined;
@@ -125,6 +126,7 @@ export class NeuralPlasticityExperiment implements Disposable {
       cycles: options.cycles,
     });
     this.#random = new Random(options.seed, 1);
+    this.#controlRandom = new Random(options.seed, 3);
     this.#cursor = {
       stage: "warmup",
       cycle: 0,
@@ -194,6 +196,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     const { path, state, tensors } = await this.folder.resume<SavedState>(label);
     this.#cursor = state.cursor;
     this.#random = Random.restore(state.random);
+    this.#controlRandom = Random.restore(state.controlRandom);
     this.#manager = state.controller && ControllerManager.fromJSON(state.controller);
     this.#lockstep.restore(state.lockstep, tensors);
     this.#applyGates();
@@ -259,7 +262,7 @@ export class NeuralPlasticityExperiment implements Disposable {
   }
 
   async #isStable(): Promise<boolean> {
-    const { stable, reason } = detectStability(smoothed(this.#cursor.warmupLosses), {
+    const { stable, reason } = detectStability(smoothed(this.#cursor.warmupLosses, SMOOTHING), {
       window: this.options.stability_window,
       step: this.#cursor.stageStep,
       warmupSteps: this.options.warmup_steps,
@@ -285,18 +288,7 @@ export class NeuralPlasticityExperiment implements Disposable {
       warmupSteps: 0,
       maxPrunedHeads: options.pruning_level,
     });
-    // Gates begin at sigmoid(3) = 0.95. Dividing the output projections by them first keeps the
-    // function what it was, so that the controller's first act is not to damage the model.
-    const gates = controller.gates();
-    const scale = (values: Weights, power: number) =>
-      scaleHeads(config, values, live, gates.map((gate) => gate > 0 ? gate ** power : 1));
-    const { optimizer } = state;
-    const studied = {
-      ...state,
-      weights: scale(state.weights, -1),
-      // gradients of what was divided are multiplied
-      optimizer: { ...optimizer, m: scale(optimizer.m, 1), v: scale(optimizer.v, 2) },
-    };
+    const studied = undoGates(config, state, controller.gates());
     const controls = [
       { ...state, name: "unpruned_twin" as const },
       { ...state, name: "random_pruning" as const },
@@ -332,7 +324,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     this.#applyGates();
     const control = this.#lockstep.control("random_pruning");
     if (control) {
-      const drawn = Float32Array.from({ length: totalHeads }, () => this.#random.next());
+      const drawn = Float32Array.from({ length: totalHeads }, () => this.#controlRandom.next());
       await this.#remove(control, chooseHeads(drawn, control.model.live, { count }), "random");
     }
     const after = await this.#lockstep.evaluate("pruning", cycle);
@@ -480,6 +472,7 @@ export class NeuralPlasticityExperiment implements Disposable {
       cursor: this.#cursor,
       lockstep,
       random: this.#random.state,
+      controlRandom: this.#controlRandom.state,
       controller: this.#manager?.toJSON() ?? null,
     };
     const label = `step-${String(lockstep.step).padStart(7, "0")}`;
@@ -506,13 +499,4 @@ export class NeuralPlasticityExperiment implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** Means over {@linkcode SMOOTHING} losses, one for each loss that has so many before it. */
-function smoothed(losses: readonly number[]): number[] {
-  const out: number[] = [];
-  for (let i = SMOOTHING; i <= losses.length; i++) {
-    out.push(losses.slice(i - SMOOTHING, i).reduce((a, b) => a + b, 0) / SMOOTHING);
-  }
-  return out;
 }

@@ -15,6 +15,7 @@ import { type Gpt2Config, type Gpt2Sizes, makeConfig } from "../gpt2/config.ts";
 import { allHeads } from "../gpt2/layout.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { tuneMatmul } from "../kernels/tune.ts";
 import { learningRate } from "../optim/schedule.ts";
 import { Trainer } from "../optim/trainer.ts";
 import { Random } from "../random.ts";
@@ -134,6 +135,7 @@ export async function pretrain(
   const noise = new Random(seed, 2);
   const batches = new TrainBatches(parts.train, { B, T, seed });
 
+  await tuneMatmul(gpu);
   using model = new Gpt2(gpu, config, initWeights(config, seed));
   const betas = [0.9, options.beta2] as const;
   using trainer = new Trainer(model, { B, T, betas, weightDecay: options.weightDecay });

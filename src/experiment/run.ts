@@ -8,6 +8,7 @@ import { resolve } from "node:path";
 import { isEmbeddedText } from "../data/corpora.ts";
 import { readJson } from "../data/files.ts";
 import { defaultSchedule } from "../kernels/matmul.ts";
+import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import type { DataRecord, EnvironmentRecord } from "../record.ts";
 import { Arm } from "./arm.ts";
@@ -38,6 +39,7 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
     pollard: denoJson.version,
     autotune: {
       matmul: JSON.stringify(gpu.matmulSchedule ?? defaultSchedule(gpu.serial)),
+      "picked as": gpu.matmulSchedule ? "the fastest of those timed" : "the only candidate",
     },
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, device.limits[limit] as number])),
   };
@@ -62,6 +64,7 @@ export async function startExperiment(
 ): Promise<NeuralPlasticityExperiment> {
   const options = absolute(checkOptions(given));
   const materials = await loadMaterials(options);
+  await tuneMatmul(gpu);
   await tryAllocating(gpu, options, materials);
   const name = options.model_name.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
   const folder = await RunFolder.create(options.output_dir, name);
@@ -107,6 +110,7 @@ export async function resumeExperiment(
       throw new TypeError(`${what} is not what it was when the run began: its hash has changed`);
     }
   }
+  await tuneMatmul(gpu);
   const was = await readJson(folder.path("environment.json")) as EnvironmentRecord;
   if (was.adapter !== gpu.info.name) {
     listeners.onMessage?.(

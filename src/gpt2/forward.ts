@@ -19,8 +19,14 @@ export function headWeight(model: Gpt2): string {
   return model.config.tied ? "wte.weight" : "lm_head.weight";
 }
 
+/** What forward reads and fills of {@linkcode Activations}. */
+export type ForwardActivations = Pick<
+  Activations,
+  "B" | "T" | "rows" | "tokens" | "layers" | "stats" | "lnf" | "meanf" | "rstdf"
+>;
+
 /** Tokens to the final layer norm's output, `acts.lnf`; fills the heads' row statistics. */
-export function forward(plan: Plan, model: Gpt2, acts: Activations): Dispatch[] {
+export function forward(plan: Plan, model: Gpt2, acts: ForwardActivations): Dispatch[] {
   const { config, live, head0 } = model;
   const { L, C, F, V, HS, eps } = config;
   const { B, T, rows } = acts;

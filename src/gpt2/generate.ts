@@ -279,11 +279,8 @@ class Room implements Disposable {
     const last = this.#last, logits = this.#logits, cursors = this.#cursors;
     const stride = this.#stride;
     // rows lie side by side, so the front of each tensor serves fewer of them
-    const acts: Activations = Object.create(this.#acts, {
-      B: { value: B },
-      T: { value: T },
-      tokens: { value: tokens },
-    });
+    const { layers, stats, lnf, meanf, rstdf } = this.#acts;
+    const acts = { B, T, rows: B * T, tokens, layers, stats, lnf, meanf, rstdf };
     const table = model.param(headWeight(model));
     return [
       ...forward(plan, model, acts),

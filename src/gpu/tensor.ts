@@ -100,6 +100,11 @@ export function slice(tensor: Tensor, start: number, size: number): Tensor {
   return { buffer: tensor.buffer, offset: tensor.offset + start * 4, size };
 }
 
+/** The first elements of a tensor: `size` of them, or all where there are fewer. */
+export function first(tensor: Tensor, size: number): Tensor {
+  return slice(tensor, 0, Math.min(size, tensor.size));
+}
+
 /**
  * Copies host values into a tensor.
  *

@@ -1,7 +1,7 @@
 /** Launchers of `shaders/attention.wgsl`. @module */
 import text from "../../shaders/attention.wgsl" with { type: "text" };
 import { type Dispatch, flatGrid, type Plan } from "../gpu/kernel.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { first, type Tensor } from "../gpu/tensor.ts";
 import { TEXELS_WIDE, texelsFit } from "../gpu/texels.ts";
 import { vectorWidth, withTexels } from "./common.ts";
 
@@ -27,12 +27,18 @@ const TQ = 1;
 
 function settings(plan: Plan, { B, T, NH, HS, head0 }: AttentionShape, read: readonly Tensor[]) {
   const VEC = vectorWidth(HS);
-  const texels = plan.gpu.serial && VEC === 4 &&
-    read.every(({ size }) => texelsFit(plan.gpu, size));
-  const TEXELS = texels ? TEXELS_WIDE : 0;
-  const BY_HEAD = plan.gpu.serial ? 1 : 0;
+  const { serial } = plan.gpu;
+  const texels = serial && VEC === 4 && read.every(({ size }) => texelsFit(plan.gpu, size));
   return {
-    constants: { VEC, HV: HS / VEC, TQ, BY_HEAD, TEXELS, LANES: 1, GROUPS: 1 },
+    constants: {
+      VEC,
+      HV: HS / VEC,
+      TQ,
+      BY_HEAD: serial ? 1 : 0,
+      TEXELS: texels ? TEXELS_WIDE : 0,
+      LANES: 1,
+      GROUPS: 1,
+    },
     params: { B, T, NH, A: NH * HS / VEC, head0, scale: 1 / Math.sqrt(HS) },
     grid: flatGrid(B * NH * Math.ceil(T / TQ), 64),
   };
@@ -44,8 +50,14 @@ export function attentionForward(
   tensors: Record<"qkv" | "gates" | "z" | "zg" | "stats", Tensor>,
   shape: AttentionShape,
 ): Dispatch {
-  const { constants, params, grid } = settings(plan, shape, [tensors.qkv]);
-  return plan.call({ op, page, entry: "forward", constants }, { tensors, params, grid });
+  const { B, T, NH, HS } = shape;
+  const qkv = first(tensors.qkv, B * T * 3 * NH * HS);
+  const { constants, params, grid } = settings(plan, shape, [qkv]);
+  return plan.call({ op, page, entry: "forward", constants }, {
+    tensors: { ...tensors, qkv },
+    params,
+    grid,
+  });
 }
 
 /** dqkv from dzg, and each row's part of its gate's gradient. */
@@ -54,14 +66,20 @@ export function attentionBackward(
   { z, ...tensors }: Record<"qkv" | "gates" | "z" | "stats" | "dzg" | "rowdot" | "dqkv", Tensor>,
   shape: AttentionShape,
 ): Dispatch[] {
-  const read = [tensors.qkv, tensors.stats, tensors.dzg];
-  const { constants, params, grid } = settings(plan, shape, read);
+  const { B, T, NH, HS, head0 } = shape;
+  const read = {
+    qkv: first(tensors.qkv, B * T * 3 * NH * HS),
+    stats: first(tensors.stats, (head0 + NH) * B * T * 4),
+    dzg: first(tensors.dzg, B * T * NH * HS),
+  };
+  const { constants, params, grid } = settings(plan, shape, Object.values(read));
+  const bound = { ...tensors, ...read };
   return [
     plan.call({ op, page, entry: "backward_dq", constants }, {
-      tensors: { ...tensors, z },
+      tensors: { ...bound, z },
       params,
       grid,
     }),
-    plan.call({ op, page, entry: "backward_dkv", constants }, { tensors, params, grid }),
+    plan.call({ op, page, entry: "backward_dkv", constants }, { tensors: bound, params, grid }),
   ];
 }

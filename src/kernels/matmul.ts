@@ -3,7 +3,7 @@ import text from "../../shaders/matmul.wgsl" with { type: "text" };
 import type { MatmulPick } from "../gpu/device.ts";
 import type { Dispatch, KernelSource, Plan } from "../gpu/kernel.ts";
 import type { Constants } from "../gpu/template.ts";
-import { slice, type Tensor } from "../gpu/tensor.ts";
+import { first, type Tensor } from "../gpu/tensor.ts";
 import { TEXELS_WIDE, texelsFit } from "../gpu/texels.ts";
 import { columnTeams, withTexels } from "./common.ts";
 
@@ -44,14 +44,23 @@ export interface MatmulShape {
 }
 
 /**
- * The schedule an adapter gets when nothing was timed. On software adapters (lavapipe 22 and 25, two
- * cores, AVX2) tiles of 8 x 8 numbers a thread are as fast as larger ones, and compile in half the
- * time or less. The schedule of real GPUs has not been timed.
+ * The schedules that are worth timing on some adapter, the first of each entry being what it gets
+ * where nothing was timed. On software adapters (lavapipe 22 and 25, two cores, AVX2) larger tiles
+ * than 8 x 8 numbers a thread are no faster, and take twice as long to compile.
  */
+export const SCHEDULES: readonly MatmulSchedule[] = [
+  { entry: "registers", TM: 8, TN: 2, WX: 8, WY: 8 },
+  { entry: "tiled", TM: 4, TN: 4, BK: 16 },
+  { entry: "tiled", TM: 4, TN: 4, BK: 8 },
+  { entry: "tiled", TM: 2, TN: 4, BK: 16 },
+  { entry: "tiled", TM: 2, TN: 2, BK: 16 },
+  { entry: "tiled", TM: 8, TN: 4, BK: 8 },
+  { entry: "tiled", TM: 8, TN: 8, BK: 8 },
+];
+
+/** The schedule that an adapter gets when nothing was timed. */
 export function defaultSchedule(serial: boolean): MatmulSchedule {
-  return serial
-    ? { entry: "registers", TM: 8, TN: 2, WX: 8, WY: 8 }
-    : { entry: "tiled", TM: 4, TN: 4, BK: 16 };
+  return SCHEDULES.find(({ entry }) => entry === (serial ? "registers" : "tiled"))!;
 }
 
 /** out = a b (+ bias) (+ residual) (+ out), each operand stored as `product` says. */
@@ -101,20 +110,15 @@ export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): 
   }
   const { a, b, out, residual } = tensors;
   const added = residual ?? (accumulate ? out : undefined);
-  const texels = {
+  const texels = { // no more of them than is read, because they are copied
     ...tensors,
-    a: firstRows(a, sizes[0]),
-    b: firstRows(b, sizes[1]),
-    ...(added && { residual: firstRows(added, sizes[2]) }),
+    a: first(a, sizes[0]),
+    b: first(b, sizes[1]),
+    ...(added && { residual: first(added, sizes[2]) }),
   };
   const { TM, TN } = schedule;
   const constants = { TM, TN, WX, WY, ACC: 0, VEC: 4, TEXELS: TEXELS_WIDE };
   return call(texels, "registers", constants, [4 * TN * WX, TM * WY]);
-}
-
-/** The part of an operand that a product reads, so that no more is copied. */
-function firstRows(operand: Tensor, size: number): Tensor {
-  return slice(operand, 0, Math.min(size, operand.size));
 }
 
 /** Tensors of a linear layer's backward; `dinp` is replaced, the others are added to. */

@@ -103,6 +103,15 @@ export function detectStability(
   return { stable: true, reason, parts };
 }
 
+/** Means over `span` losses, one for each loss that ends so many. */
+export function smoothed(losses: readonly number[], span: number): number[] {
+  const means: number[] = [];
+  for (let end = span; end <= losses.length; end++) {
+    means.push(average(losses.slice(end - span, end)));
+  }
+  return means;
+}
+
 function average(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

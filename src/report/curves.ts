@@ -47,11 +47,7 @@ export function differenceFigure(run: RunRecord): string | undefined {
       : []),
   ];
   return draw({
-    ...FRAME.size,
-    height: TOP + 240 + FRAME.bottom,
-    marginTop: TOP,
-    marginBottom: FRAME.bottom,
-    x: { domain: stepDomain(run) },
+    ...panel(run, 240),
     y: { zero: true, nice: true },
     marks: [
       ...axes("loss minus the twin’s, nats per token"),
@@ -73,7 +69,7 @@ export function differenceFigure(run: RunRecord): string | undefined {
         })
       ),
       ...arms.flatMap(({ arm, validation }) => armLine(arm, validation)),
-      key(items, FRAME.size.marginLeft, 12),
+      keyRow(items),
     ],
   }, {
     id: "difference",
@@ -100,11 +96,7 @@ export function validationFigure(run: RunRecord): string | undefined {
   const values = arms.flatMap(({ points }) => points.map(({ value }) => value));
   const domain = padded(extent(values));
   return draw({
-    ...FRAME.size,
-    height: TOP + 240 + FRAME.bottom,
-    marginTop: TOP,
-    marginBottom: FRAME.bottom,
-    x: { domain: stepDomain(run) },
+    ...panel(run, 240),
     y: { domain },
     marks: [
       ...axes("validation loss, nats per token"),
@@ -118,7 +110,7 @@ export function validationFigure(run: RunRecord): string | undefined {
       }),
       ...pruneRules(run),
       ...arms.flatMap(({ arm, points }) => armLine(arm, points)),
-      key(armKey(run, arms.map(({ arm }) => arm)), FRAME.size.marginLeft, 12),
+      keyRow(armKey(run, arms.map(({ arm }) => arm))),
     ],
   }, {
     id: "validation",
@@ -135,11 +127,7 @@ export function sparsityFigure(run: RunRecord): string | undefined {
   const shares = [0, 0.25, 0.5, 0.75, 1].filter((share) => Number.isInteger(total * share));
   const last = arms.at(-1)!.points.at(-1)!;
   return draw({
-    ...FRAME.size,
-    height: TOP + 130 + FRAME.bottom,
-    marginTop: TOP,
-    marginBottom: FRAME.bottom,
-    x: { domain: stepDomain(run) },
+    ...panel(run, 130),
     y: { domain: [0, total] },
     marks: [
       ...axes("active heads", shares.map((share) => total * share)),
@@ -155,13 +143,28 @@ export function sparsityFigure(run: RunRecord): string | undefined {
       ...arms.flatMap(({ arm, points }) =>
         armLine(arm, points, { curve: "step-after", dots: false })
       ),
-      key(armKey(run, arms.map(({ arm }) => arm)), FRAME.size.marginLeft, 12),
+      keyRow(armKey(run, arms.map(({ arm }) => arm))),
     ],
   }, {
     id: "sparsity",
     title: "Active heads and sparsity",
     description: `${last.value} of ${total} heads are active at step ${last.step}.`,
   });
+}
+
+/** Size and step axis of a panel whose curves are so many pixels high. */
+function panel(run: RunRecord, pixels: number) {
+  return {
+    ...FRAME.size,
+    height: TOP + pixels + FRAME.bottom,
+    marginTop: TOP,
+    marginBottom: FRAME.bottom,
+    x: { domain: stepDomain(run) },
+  };
+}
+
+function keyRow(items: readonly KeyItem[]) {
+  return key(items, FRAME.size.marginLeft, 12);
 }
 
 /** How many heads the full model has: as reported, or as many as the records show. */

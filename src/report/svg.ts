@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * Draws with Observable Plot under linkedom and hands back an SVG string that stands on its own:
  * title, description, palette and all.
