@@ -28,7 +28,10 @@ export type ModelPart = (typeof MODEL_PARTS)[number];
 
 /** Training, in milliseconds. */
 export interface TrainResult {
-  /** From building the trainer, which compiles, to the loss of step 1; the first of the process. */
+  /**
+   * From building the trainer, which compiles, to the loss of step 1; the first of the process. On
+   * real GPUs one kernel has been compiled before, while schedules were timed.
+   */
   first_step_ms: number;
   /** From the call of a step to its loss, read back and awaited as the peers do. */
   step_ms: Spread;
@@ -72,7 +75,7 @@ export interface ModelRequest {
 /** Calls that are not timed, after the first one, which compiles. */
 const WARM_UP = 2;
 
-/** Measures a size in a process that has compiled nothing yet. */
+/** Measures a size in a process that has compiled nothing yet but what timing schedules compiles. */
 export async function measureModel(gpu: Gpu, request: ModelRequest): Promise<ModelResult> {
   const { size, parts } = request;
   const task = TASKS[size];

@@ -12,7 +12,7 @@ const AFTER =
 --allow-env (which backend and drivers are asked for), --allow-sys=osRelease and
 --allow-read=/proc/driver/nvidia/version. The task gives all (-A).
 
-Exit code 1 where there is no adapter that Pollard can run on.
+Exit code 2 where there is no adapter that Pollard can run on.
 
 Examples:
   deno task doctor
@@ -133,6 +133,6 @@ if (import.meta.main) {
     const advice = advise(found);
     if (json) printJson({ ...found, advice });
     else console.log(describe(found, advice));
-    return found.adapter && !found.problem ? 0 : 1;
+    return found.adapter && !found.problem ? 0 : 2;
   });
 }

@@ -75,18 +75,21 @@ await runMain(async (signal) => {
     return { gpu: await Gpu.open(), model, tokenizer, prompt };
   });
   using _gpu = gpu;
-  using loaded = new Gpt2(gpu, model.config, model.weights, model.live);
+  // what cannot be computed here is the model's or the adapter's fault
+  using loaded = preparing(() => new Gpt2(gpu, model.config, model.weights, model.live));
   using generator = new Generator(loaded);
-  const [tokens] = await generator.generate({
-    prompts: [prompt],
-    maxNewTokens: o.max_new_tokens,
-    temperature: o.temperature,
-    topK: o.top_k,
-    topP: o.top_p,
-    seed: o.seed,
-    vocabSize: tokenizer.vocabSize,
-    ...(tokenizer.eos !== undefined && { stop: tokenizer.eos }),
-  }, { signal });
+  const [tokens] = await preparing(() =>
+    generator.generate({
+      prompts: [prompt],
+      maxNewTokens: o.max_new_tokens,
+      temperature: o.temperature,
+      topK: o.top_k,
+      topP: o.top_p,
+      seed: o.seed,
+      vocabSize: tokenizer.vocabSize,
+      ...(tokenizer.eos !== undefined && { stop: tokenizer.eos }),
+    }, { signal })
+  );
   const written = tokens.subarray(prompt.length);
   const text = tokenizer.decode(written);
   if (o.json) printJson({ prompt: o.prompt, text, tokens: written.length, seed: o.seed });

@@ -17,8 +17,13 @@ import {
 } from "./cli.ts";
 import { loadText } from "../src/data/corpora.ts";
 import { writeWhole } from "../src/data/files.ts";
-import { checkReplaceable, saveModel } from "../src/data/model_files.ts";
-import { preparePretraining, pretrain, type PretrainProgress } from "../src/experiment/pretrain.ts";
+import { checkSavable, saveModel } from "../src/data/model_files.ts";
+import {
+  checkPretraining,
+  preparePretraining,
+  pretrain,
+  type PretrainProgress,
+} from "../src/experiment/pretrain.ts";
 import { Gpu } from "../src/gpu/device.ts";
 
 await runMain(async (signal) => {
@@ -71,8 +76,10 @@ await runMain(async (signal) => {
         .default(0.05).argParser(numberOption("initializer_range", { above: 0, max: 1 })),
     );
   const o = parseCommand(command);
+  const output = resolve(o.output_dir), recordFile = `${output}.training.json`;
   const { gpu, options, materials } = await preparing(async () => {
-    await checkReplaceable(resolve(o.output_dir), o.output_dir);
+    await checkSavable(output);
+    await checkRecord(recordFile);
     const options = {
       corpus: await loadText(o.text),
       sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
@@ -87,7 +94,10 @@ await runMain(async (signal) => {
       evalFreq: o.eval_freq,
       seed: o.seed,
     };
-    return { gpu: await Gpu.open(), options, materials: preparePretraining(options) };
+    const materials = preparePretraining(options);
+    const gpu = await Gpu.open();
+    await checkPretraining(gpu, options, materials);
+    return { gpu, options, materials };
   });
   using _gpu = gpu;
   using progress = new Progress();
@@ -100,8 +110,8 @@ await runMain(async (signal) => {
     }
   };
   const { model, record } = await pretrain(gpu, options, materials, onProgress, signal);
-  await saveModel(o.output_dir, model);
-  await writeWhole(`${o.output_dir}.training.json`, JSON.stringify(record, null, 2) + "\n");
+  await saveModel(output, model);
+  await writeWhole(recordFile, JSON.stringify(record, null, 2) + "\n");
   progress.stop();
   const { bigram, trigram } = record.ngram_test_losses;
   console.log(
@@ -109,3 +119,16 @@ await runMain(async (signal) => {
       `(bigram ${bigram.toFixed(4)}, trigram ${trigram.toFixed(4)}); model in ${o.output_dir}`,
   );
 });
+
+/** Refuses to write over a file that is not the record of an earlier pretraining. */
+async function checkRecord(file: string): Promise<void> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw error;
+  }
+  if (text.includes("ngram_test_losses")) return;
+  throw new Deno.errors.AlreadyExists(`${file} is not ours: it is left alone; give another folder`);
+}

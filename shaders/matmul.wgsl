@@ -3,7 +3,7 @@
 //   KIND 0  a (M, K), b (K, N)     out = inp weight + bias;  dh = dlogits wte
 //   KIND 1  a (M, K), b (N, K)     dinp = dout weight^T;     logits = h wte^T
 //   KIND 2  a (K, M), b (K, N)     dweight += inp^T dout;    dwte += dlogits^T h
-// Whatever the schedule, an element is one accumulator over ascending k: the same inputs give the same bits.
+// An element is one accumulator over ascending k: the same inputs give the same bits, whatever the sizes of tiles.
 
 // registers: a thread holds TM x (TN Vecs) of out and loads from memory directly. For adapters that compute on the
 // CPU: they gain nothing from workgroup memory, and loads (not arithmetic) bound them, so the tile is large.

@@ -68,7 +68,13 @@ export type EventRow =
       of: number;
     }
     | { event: "checkpoint"; path: string }
-    | { event: "resume"; path: string }
+    | {
+      event: "resume";
+      path: string;
+      /** The adapter that the run goes on with, and how matrix products are cut there. */
+      adapter: string;
+      matmul: string;
+    }
     | {
       event: "controller";
       /** Heads whose gate is above the controller's active threshold, after the update. */
@@ -240,6 +246,8 @@ export interface DataRecord {
   sha256: string;
   /** SHA-256 of the parsed `tokenizer.json`, written without blanks, in hexadecimal. */
   tokenizer_sha256: string;
+  /** SHA-256 of the model's configuration and weights (F32, in the order of their names), in hexadecimal. */
+  model_sha256: string;
   /** Tokens in each part, and where it lies in the whole: `[start, end)`. */
   parts: Record<"train" | "calibration" | "validation" | "test", { start: number; end: number }>;
 }

@@ -102,6 +102,8 @@ const REFUSED: [string, string[], RegExp][] = [
     /four parts for max_length 64/,
   ],
   ["pretrain", ["--vocab_size", "12"], /vocab_size/],
+  ["pretrain", ["--output_dir", "no/such/folder"], /no such file|No such file|cannot find/],
+  ["pretrain", ["--batch_size", "600"], /batch_size 600 x max_length 128 is too much/],
   ["report", ["nowhere"], /nowhere/],
 ];
 

@@ -92,7 +92,7 @@ Deno.test("doctor: measures the adapter at hand", async () => {
   assert.equal(gpu.bytes, before);
 });
 
-Deno.test("doctor: --json is one line on stdout; no adapter is exit code 1", async () => {
+Deno.test("doctor: --json is one line on stdout; no adapter is exit code 2", async () => {
   const command = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "scripts/doctor.ts", "--json"],
     cwd: new URL("..", import.meta.url),
@@ -104,6 +104,6 @@ Deno.test("doctor: --json is one line on stdout; no adapter is exit code 1", asy
   const found = JSON.parse(text);
   assert.match(found.backend_asked, /dx12|gl/);
   if (found.adapter) return; // there is a GL driver on this system
-  assert.equal(code, 1);
+  assert.equal(code, 2);
   assert.match(found.advice[0], /rules out other backends/);
 });

@@ -14,6 +14,7 @@ import { DivergedError } from "../src/experiment/lockstep.ts";
 import type { ExperimentOptions } from "../src/experiment/options.ts";
 import { resumeExperiment, startExperiment } from "../src/experiment/run.ts";
 import { HEAD_COLUMNS, parseHeadCsv, type Results } from "../src/record.ts";
+import { Trainer } from "../src/optim/trainer.ts";
 import { readRun } from "../src/report/read.ts";
 import { writeReport } from "../src/report/write.ts";
 import { assertClose } from "./close.ts";
@@ -257,6 +258,87 @@ Deno.test("a loss that is not a number stops the run and names the step", async 
     assert.match(error.message, /validation loss became NaN by step 0: try a lower learning_rate/);
     return true;
   });
+});
+
+Deno.test("a training loss that is not a number names the step and the last good checkpoint", async () => {
+  const { read } = Trainer.prototype;
+  using experiment = await startExperiment(gpu, { ...options, eval_freq: 14 }, {
+    onMessage: (line) => {
+      if (!line.startsWith("cycle 1: pruned")) return;
+      Trainer.prototype.read = async function () {
+        const results = await read.call(this);
+        return this.steps < 20 ? results : results.map((row) => ({ ...row, gradNorm: Infinity }));
+      };
+    },
+  });
+  try {
+    await assert.rejects(() => experiment.run(), (error) => {
+      assert.ok(error instanceof DivergedError);
+      const [, step] = /gradient norm Infinity\) at step (\d+): try a lower/.exec(error.message)!;
+      assert.ok(Number(step) > 12 && Number(step) <= 26, step);
+      assert.match(error.message, /The last good checkpoint is .*step-0000012$/);
+      return true;
+    });
+  } finally {
+    Trainer.prototype.read = read;
+  }
+});
+
+Deno.test("warm-up ends when the loss is stable, and a run that is stopped then goes on", async () => {
+  const calm = {
+    ...options,
+    learning_rate: 1e-6,
+    warmup_steps: 40,
+    stability_window: 4,
+    finetuning_steps: 4,
+    cycles: 1,
+  };
+  using straight = await startExperiment(gpu, calm);
+  const results = await straight.run();
+  const { events } = await readRun(straight.folder.dir);
+  const stable = events.find(({ event }) => event === "stable");
+  assert.ok(stable && stable.step >= 20 && stable.step < 40, `stable at ${stable?.step}`);
+  assert.equal(results.tokens_seen, (stable.step + 4) * 32);
+
+  const stop = new AbortController();
+  using first = await startExperiment(gpu, calm, {
+    onMessage: (line) => line.startsWith("warm-up is stable") && stop.abort(),
+  });
+  await assert.rejects(() => first.run(stop.signal), { name: "AbortError" });
+  using second = await resumeExperiment(gpu, first.folder.dir);
+  await second.run();
+  assert.deepEqual(await outcome(first.folder.dir), await outcome(straight.folder.dir));
+});
+
+Deno.test("checkpoints inside a stage replace each other and change no bit", async () => {
+  const stop = new AbortController();
+  using first = await startExperiment(gpu, options, {
+    onProgress: ({ step }) => step >= 20 && stop.abort(),
+  });
+  first.saveEvery = 0;
+  await assert.rejects(() => first.run(stop.signal), { name: "AbortError" });
+  const run = first.folder.dir;
+  const kept = async () => (await Array.fromAsync(Deno.readDir(join(run, "checkpoints")))).length;
+  assert.equal(await kept(), 2, "the end of warm-up, and where it was stopped");
+  using second = await resumeExperiment(gpu, run);
+  second.saveEvery = 0;
+  await second.run();
+  assert.deepEqual(await outcome(run), await outcome(whole.dir));
+  assert.equal(await kept(), 4, "and the ends of the two cycles");
+});
+
+Deno.test("a run does not go on with another model", async () => {
+  const stop = new AbortController();
+  using first = await startExperiment(gpu, options, { onProgress: () => stop.abort() });
+  await assert.rejects(() => first.run(stop.signal), { name: "AbortError" });
+  const file = join(tiny, "config.json"), text = await Deno.readTextFile(file);
+  await Deno.writeTextFile(file, text.replace("1e-5", "1e-6").replace("0.00001", "0.000001"));
+  assert.notEqual(await Deno.readTextFile(file), text);
+  try {
+    await assert.rejects(() => resumeExperiment(gpu, first.folder.dir), /is not what it was/);
+  } finally {
+    await Deno.writeTextFile(file, text);
+  }
 });
 
 Deno.test("what cannot work is refused before anything is written", async () => {

@@ -5,6 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { Gpu } from "../src/gpu/device.ts";
+import { Plan, submit } from "../src/gpu/kernel.ts";
+import { download, freeTensor, makeTensor, upload } from "../src/gpu/tensor.ts";
 import { adamwStep } from "../src/kernels/adamw.ts";
 import { attentionBackward, attentionForward } from "../src/kernels/attention.ts";
 import {
@@ -174,49 +176,96 @@ Deno.test("every candidate gives the same bits, and the fastest is picked", asyn
   for (let i = 1; i < timed.length; i++) assert.ok(timed[i].ms >= timed[i - 1].ms);
 });
 
-Deno.test("matmul with rows of out and a longer than the product, as for logits", async () => {
-  const [rows, C, V, stride] = [13, 20, 27, 28];
-  const h = randomArray(rows * C, 1), wte = randomArray(V * C, 2);
-  const expected = oracle.headForward({ inp: h, wte }, { rows, C, V }).logits;
-  const { out } = await withTensors(
-    { a: h, b: wte, out: garbage(rows * stride) },
-    (plan, t) =>
-      matmul(plan, t as never, { product: "nt", M: rows, N: V, K: C, outStride: stride }),
-    ["out"],
-  );
-  const kept = Float32Array.from(
-    { length: rows * V },
-    (_, i) => out[Math.floor(i / V) * stride + i % V],
-  );
-  assertClose(kept, expected, { atol: 2e-6, what: "logits" });
+// with 16 rows software adapters read them as texels
+for (const rows of [13, 16]) {
+  Deno.test(`matmul with ${rows} rows of out and a longer than the product, as for logits`, async () => {
+    const [C, V, stride] = [20, 27, 28];
+    const h = randomArray(rows * C, 1), wte = randomArray(V * C, 2);
+    const expected = oracle.headForward({ inp: h, wte }, { rows, C, V }).logits;
+    const { out } = await withTensors(
+      { a: h, b: wte, out: garbage(rows * stride) },
+      (plan, t) =>
+        matmul(plan, t as never, { product: "nt", M: rows, N: V, K: C, outStride: stride }),
+      ["out"],
+    );
+    const kept = Float32Array.from(
+      { length: rows * V },
+      (_, i) => out[Math.floor(i / V) * stride + i % V],
+    );
+    assertClose(kept, expected, { atol: 2e-6, what: "logits" });
 
-  const dlogits = randomArray(rows * stride, 3);
-  for (let row = 0; row < rows; row++) dlogits.fill(0, row * stride + V, (row + 1) * stride);
-  const dense = Float32Array.from(
-    { length: rows * V },
-    (_, i) => dlogits[Math.floor(i / V) * stride + i % V],
-  );
-  const grads = oracle.headBackward({ dlogits: dense, inp: h, wte }, { rows, C, V });
-  const dh = await withTensors(
-    { a: dlogits, b: wte, out: garbage(rows * C) },
-    (plan, t) => matmul(plan, t as never, { product: "nn", M: rows, N: C, K: V, aStride: stride }),
+    const dlogits = randomArray(rows * stride, 3);
+    for (let row = 0; row < rows; row++) dlogits.fill(0, row * stride + V, (row + 1) * stride);
+    const dense = Float32Array.from(
+      { length: rows * V },
+      (_, i) => dlogits[Math.floor(i / V) * stride + i % V],
+    );
+    const grads = oracle.headBackward({ dlogits: dense, inp: h, wte }, { rows, C, V });
+    const dh = await withTensors(
+      { a: dlogits, b: wte, out: garbage(rows * C) },
+      (plan, t) =>
+        matmul(plan, t as never, { product: "nn", M: rows, N: C, K: V, aStride: stride }),
+      ["out"],
+    );
+    assertClose(dh.out, grads.dinp, { atol: 1e-5, what: "dh" });
+    const dwte = await withTensors(
+      { a: dlogits, b: h, out: new Float32Array(V * C) },
+      (plan, t) =>
+        matmul(plan, t as never, {
+          product: "tn",
+          M: V,
+          N: C,
+          K: rows,
+          aStride: stride,
+          accumulate: true,
+        }),
+      ["out"],
+    );
+    assertClose(dwte.out, grads.dwte, { atol: 1e-5, what: "dwte" });
+  });
+}
+
+Deno.test("matmul adds a bias and itself to what is there, as the residual stream does", async () => {
+  const [M, K, N] = [70, 64, 36];
+  const a = randomArray(M * K, 1), b = randomArray(K * N, 2);
+  const bias = randomArray(N, 3), old = randomArray(M * N, 4);
+  const expected =
+    oracle.matmulForward({ inp: a, weight: b, bias, residual: old }, { M, K, N }).out;
+  const { out } = await withTensors(
+    { a, b, bias, out: old },
+    (plan, t) => matmul(plan, t as never, { product: "nn", M, K, N, accumulate: true }),
     ["out"],
   );
-  assertClose(dh.out, grads.dinp, { atol: 1e-5, what: "dh" });
-  const dwte = await withTensors(
-    { a: dlogits, b: h, out: new Float32Array(V * C) },
-    (plan, t) =>
-      matmul(plan, t as never, {
-        product: "tn",
-        M: V,
-        N: C,
-        K: rows,
-        aStride: stride,
-        accumulate: true,
-      }),
-    ["out"],
-  );
-  assertClose(dwte.out, grads.dwte, { atol: 1e-5, what: "dwte" });
+  assertClose(out, expected, { atol: 2e-5, what: "out" });
+});
+
+Deno.test("plans share textures, and the last to go takes them along", async () => {
+  using own = await Gpu.open({ serial: true });
+  const shape = { product: "nn", M: 64, K: 64, N: 64 } as const;
+  const before = own.bytes;
+  const run = async (plan: Plan) => {
+    const [a, b, out] = [1, 2, 3].map((name) => makeTensor(own, String(name), 4096));
+    upload(own, a, randomArray(4096, 1));
+    upload(own, b, randomArray(4096, 2));
+    submit(own, [matmul(plan, { a, b, out }, shape)]);
+    const [values] = await download(own, out);
+    for (const tensor of [a, b, out]) freeTensor(own, tensor);
+    return values;
+  };
+  const first = new Plan(own), second = new Plan(own);
+  const expected = await run(first);
+  const held = own.bytes;
+  assert.ok(!own.readsTextures || held - before > 2 * 4096 * 4, "two textures and the uniforms");
+  assert.deepEqual(await run(second), expected);
+  assert.equal(own.bytes - held, held - before - (own.readsTextures ? 2 * 2048 * 16 : 0));
+  first.dispose();
+  first.dispose();
+  assert.deepEqual(await run(second), expected);
+  second.dispose();
+  assert.equal(own.bytes, before);
+  Object.defineProperty(own, "readsTextures", { value: false });
+  using third = new Plan(own);
+  assertClose(await run(third), expected, { atol: 1e-5, what: "from buffers" });
 });
 
 for (const { rows, IN, OUT } of [{ rows: 29, IN: 51, OUT: 17 }, { rows: 70, IN: 64, OUT: 36 }]) {

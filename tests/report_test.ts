@@ -183,6 +183,7 @@ function syntheticRun(shape: Shape = {}): RunRecord {
     },
     data: {
       ...{ text: "moby_dick", sha256: "ab".repeat(32), tokenizer_sha256: "cd".repeat(32) },
+      model_sha256: "ef".repeat(32),
       parts: {
         train: { start: 0, end: 320000 },
         calibration: { start: 320000, end: 340000 },

@@ -263,8 +263,20 @@ function savedConfig({ raw }: Gpt2Config): Record<string, unknown> {
   return out;
 }
 
+/**
+ * Checks that a model can be saved at a path, before long work whose result is to go there.
+ *
+ * @throws {Deno.errors.AlreadyExists} If something that is not ours is there.
+ * @throws Whatever the system says if the folder that holds it is missing or cannot be written to.
+ */
+export async function checkSavable(dir: string): Promise<void> {
+  const target = resolve(dir);
+  await checkReplaceable(target, dir);
+  await Deno.remove(await Deno.makeTempDir({ dir: dirname(target), prefix: ".pollard-" }));
+}
+
 /** Whether something is at the path; throws if it must not be replaced. */
-export async function checkReplaceable(target: string, shown = target): Promise<boolean> {
+async function checkReplaceable(target: string, shown = target): Promise<boolean> {
   const info = await Deno.lstat(target).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

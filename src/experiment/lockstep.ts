@@ -5,7 +5,6 @@
  * @module
  */
 import { TrainBatches, type TrainBatchesState } from "../data/batches.ts";
-import { RING } from "../gpt2/activations.ts";
 import type { TensorToWrite } from "../gpt2/safetensors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { learningRate, type Schedule } from "../optim/schedule.ts";
@@ -90,11 +89,6 @@ export class Lockstep implements Disposable {
   /** Steps whose results have not been read. */
   get unread(): number {
     return this.#rates.length;
-  }
-
-  /** Whether it is time to read, because there is no room for many more results. */
-  get full(): boolean {
-    return this.#rates.length >= RING / 2;
   }
 
   /** Puts other arms in place of those there are. */

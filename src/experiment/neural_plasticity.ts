@@ -9,7 +9,9 @@ import { AnnController } from "../controller/ann_controller.ts";
 import { ControllerManager, type ManagerState } from "../controller/manager.ts";
 import type { HeadMetrics } from "../controller/metrics.ts";
 import { saveModel } from "../data/model_files.ts";
+import { RING } from "../gpt2/activations.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { scheduleOf } from "../kernels/matmul.ts";
 import { chooseHeads, type ChosenHead, cycleTargets } from "../plasticity/prune.ts";
 import { detectStability, smoothed } from "../plasticity/stability.ts";
 import { Random, type RandomState } from "../random.ts";
@@ -70,16 +72,17 @@ interface SavedState {
   /** What strategies draw from, and what the random control does. */
   random: RandomState;
   controlRandom: RandomState;
+  /** Whether it lies inside a stage, and is removed when the next is written. */
+  between: boolean;
   controller: ManagerState | null;
 }
 
 /** Steps whose losses are averaged before stability is judged. */
 const SMOOTHING = 10;
-/** Milliseconds after which timers and signals are let in, and after which results are read. */
+/** Milliseconds after which timers and signals are let in. */
 const YIELD_MS = 100;
+/** Milliseconds of work that the device may be given ahead: Ctrl-C waits for them. */
 const READ_MS = 1000;
-/** Milliseconds of training that a crash may cost. */
-const SAVE_MS = 5 * 60_000;
 
 /** A run of the experiment. Dispose it to free the device's memory. */
 export class NeuralPlasticityExperiment implements Disposable {
@@ -89,6 +92,8 @@ export class NeuralPlasticityExperiment implements Disposable {
   readonly folder: RunFolder;
   /** The model and text it works on. */
   readonly materials: Materials;
+  /** Milliseconds of training that a crash may cost: checkpoints are written so often inside a stage. */
+  saveEvery = 5 * 60_000;
   readonly #gpu: Gpu;
   readonly #listeners: RunListeners;
   readonly #recorder: Recorder;
@@ -102,6 +107,8 @@ export class NeuralPlasticityExperiment implements Disposable {
   #resumedAt = performance.now();
   #yieldedAt = performance.now();
   #readAt = performance.now();
+  /** Steps from one reading of results to the next. */
+  #readEvery = 1;
   #savedAt = performance.now();
   #between: string | undefined;
 
@@ -201,8 +208,10 @@ export class NeuralPlasticityExperiment implements Disposable {
     this.#lockstep.restore(state.lockstep, tensors);
     this.#applyGates();
     this.#lastCheckpoint = path;
+    this.#between = state.between ? label : undefined;
     this.#resumedAt = performance.now();
-    await this.#recorder.event({ event: "resume", path: `checkpoints/${label}` });
+    const place = { adapter: this.#gpu.info.name, matmul: JSON.stringify(scheduleOf(this.#gpu)) };
+    await this.#recorder.event({ event: "resume", path: `checkpoints/${label}`, ...place });
   }
 
   /** Path of the last checkpoint, where there is one. */
@@ -436,6 +445,8 @@ export class NeuralPlasticityExperiment implements Disposable {
     const cursor = this.#cursor;
     const phase = cursor.stage === "warmup" ? "warmup" : "finetuning";
     const losses = await this.#lockstep.read(phase);
+    const perStep = (performance.now() - this.#readAt) / losses.length;
+    this.#readEvery = Math.max(1, Math.min(RING / 2, Math.round(READ_MS / perStep)));
     this.#readAt = performance.now();
     if (cursor.stage === "warmup") cursor.warmupLosses.push(...losses);
     this.#listeners.onProgress?.({
@@ -451,12 +462,15 @@ export class NeuralPlasticityExperiment implements Disposable {
   /** Lets timers and signals in now and then, reads results, and stops where asked to. */
   async #pause(signal?: AbortSignal): Promise<void> {
     const now = performance.now();
-    if (now - this.#readAt > READ_MS || this.#lockstep.full) await this.#read();
+    if (this.#lockstep.unread >= this.#readEvery) await this.#read();
     else if (now - this.#yieldedAt > YIELD_MS) await new Promise((resolve) => setTimeout(resolve));
     else if (!signal?.aborted) return;
     this.#yieldedAt = performance.now();
     if (!signal?.aborted) {
-      if (now - this.#savedAt > SAVE_MS) await this.#checkpointBetween();
+      if (now - this.#savedAt > this.saveEvery) {
+        await this.#read();
+        await this.#checkpoint(true);
+      }
       return;
     }
     await this.#read();
@@ -464,7 +478,8 @@ export class NeuralPlasticityExperiment implements Disposable {
     throw signal.reason;
   }
 
-  async #checkpoint(): Promise<string> {
+  /** @param between Whether it lies inside a stage: then the next one replaces it. */
+  async #checkpoint(between = false): Promise<void> {
     const { state: lockstep, tensors } = await this.#lockstep.save();
     this.#cursor.elapsed = this.#elapsed();
     this.#resumedAt = performance.now();
@@ -473,6 +488,7 @@ export class NeuralPlasticityExperiment implements Disposable {
       lockstep,
       random: this.#random.state,
       controlRandom: this.#controlRandom.state,
+      between,
       controller: this.#manager?.toJSON() ?? null,
     };
     const label = `step-${String(lockstep.step).padStart(7, "0")}`;
@@ -480,14 +496,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     this.#lastCheckpoint = await this.folder.saveCheckpoint(label, state, tensors);
     this.#savedAt = performance.now();
     if (this.#between && this.#between !== label) await this.folder.removeCheckpoint(this.#between);
-    this.#between = undefined;
-    return label;
-  }
-
-  /** A checkpoint inside a stage, which the next one replaces. */
-  async #checkpointBetween(): Promise<void> {
-    await this.#read();
-    this.#between = await this.#checkpoint();
+    this.#between = between ? label : undefined;
   }
 
   /** Frees every model of the run. Its folder stays. */

@@ -77,7 +77,7 @@ export interface PretrainRecord {
   seconds: number;
   /** Nats per token on the test part, in windows of max_length; read once. */
   test_loss: number;
-  /** The same tokens under interpolated n-gram models with the same tokenizer. */
+  /** The same part under interpolated n-gram models with the same tokenizer and training text. */
   ngram_test_losses: { unigram: number; bigram: number; trigram: number };
   /** Validation loss by step. */
   validation: [number, number][];
@@ -99,7 +99,7 @@ export interface PretrainMaterials {
 /**
  * Learns the vocabulary, encodes the text and cuts it.
  *
- * @throws {RangeError} If a size is out of range or the text too short.
+ * @throws {RangeError} If a size is out of range, or the text too short for it.
  */
 export function preparePretraining(options: PretrainOptions): PretrainMaterials {
   const { corpus: { text }, sizes, batchSize: B, maxLength: T } = options;
@@ -109,8 +109,29 @@ export function preparePretraining(options: PretrainOptions): PretrainMaterials 
   }
   const learned = text.slice(0, Math.floor(text.length * TOKENIZER_SHARE));
   const tokenizerJson = trainBpe(learned, sizes.V);
-  const tokens = Tokenizer.fromJson(tokenizerJson).encode(text);
+  const tokenizer = Tokenizer.fromJson(tokenizerJson);
+  if (tokenizer.vocabSize < sizes.V) {
+    throw new RangeError(
+      `The text yields a vocabulary of ${tokenizer.vocabSize} tokens, not of vocab_size ${sizes.V}: ask for as many, or give a longer text`,
+    );
+  }
+  const tokens = tokenizer.encode(text);
   return { config, tokenizerJson, parts: splitTokens(tokens, { T, B }) };
+}
+
+/**
+ * Allocates what training will need, and gives it back: what is too large is refused here.
+ *
+ * @throws {RangeError | GpuError} If the adapter cannot hold or compute it.
+ */
+export async function checkPretraining(
+  gpu: Gpu,
+  { batchSize: B, maxLength: T, seed }: PretrainOptions,
+  { config }: PretrainMaterials,
+): Promise<void> {
+  using model = new Gpt2(gpu, config, initWeights(config, seed));
+  using _trainer = new Trainer(model, { B, T });
+  await gpu.compiled();
 }
 
 /** Steps whose losses are read together. */

@@ -7,7 +7,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { resolve } from "node:path";
 import { isEmbeddedText } from "../data/corpora.ts";
 import { readJson } from "../data/files.ts";
-import { defaultSchedule } from "../kernels/matmul.ts";
+import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import type { DataRecord, EnvironmentRecord } from "../record.ts";
@@ -38,7 +38,7 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
     deno: Deno.version.deno,
     pollard: denoJson.version,
     autotune: {
-      matmul: JSON.stringify(gpu.matmulSchedule ?? defaultSchedule(gpu.serial)),
+      matmul: JSON.stringify(scheduleOf(gpu)),
       "picked as": gpu.matmulSchedule ? "the fastest of those timed" : "the only candidate",
     },
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, device.limits[limit] as number])),
@@ -104,9 +104,13 @@ export async function resumeExperiment(
   const options = await readOptions(dir);
   const materials = await loadMaterials(options);
   const before = await readJson(folder.path("data.json")) as DataRecord;
-  for (const key of ["sha256", "tokenizer_sha256"] as const) {
+  const hashed = {
+    sha256: `the text ${options.text}`,
+    tokenizer_sha256: "the model's tokenizer",
+    model_sha256: `the model ${options.model_name}`,
+  } as const;
+  for (const [key, what] of Object.entries(hashed) as [keyof typeof hashed, string][]) {
     if (before[key] !== materials.record[key]) {
-      const what = key === "sha256" ? `the text ${options.text}` : "the model's tokenizer";
       throw new TypeError(`${what} is not what it was when the run began: its hash has changed`);
     }
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { type Batch, evalWindows, type Parts, splitTokens } from "../data/batches.ts";
 import { loadText } from "../data/corpora.ts";
 import { sha256 } from "../data/files.ts";
@@ -87,6 +88,7 @@ export async function loadMaterials(options: ExperimentOptions): Promise<Materia
       text,
       sha256: corpus.sha256,
       tokenizer_sha256: await sha256(JSON.stringify(model.tokenizerJson)),
+      model_sha256: modelSha256(model),
       parts: {
         train: bounds(parts.train),
         calibration: bounds(parts.calibration),
@@ -98,6 +100,12 @@ export async function loadMaterials(options: ExperimentOptions): Promise<Materia
     test: limited(parts.test, test_tokens),
     calibration: calibrationBatches(parts.calibration, { B, T }),
   };
+}
+
+function modelSha256({ config, weights }: LoadedModel): string {
+  const hash = createHash("sha256").update(JSON.stringify(config.raw));
+  for (const name of [...weights.keys()].sort()) hash.update(name).update(weights.get(name)!);
+  return hash.digest("hex");
 }
 
 /** Consecutive batches from the start of the part; the last windows fill up from the start again. */

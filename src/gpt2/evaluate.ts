@@ -46,17 +46,20 @@ export class Evaluator implements Disposable {
    * Binds the forward pass and the loss; nothing is computed yet.
    *
    * @param acts Activations to work in; a trainer's may be shared.
+   * @throws {GpuError} If the adapter cannot bind what the model needs.
    */
   constructor(model: Gpt2, acts: Activations) {
     this.#model = model;
     this.#acts = acts;
-    this.#plan = new Plan(model.gpu);
-    this.#sums = new Arena(model.gpu, "evaluation", [2 * IN_FLIGHT]);
+    using owned = new DisposableStack();
+    this.#plan = owned.use(new Plan(model.gpu));
+    this.#sums = owned.use(new Arena(model.gpu, "evaluation", [2 * IN_FLIGHT]));
     const [ring] = this.#sums.tensors;
     this.#list = [
       ...forward(this.#plan, model, acts),
       ...lossForward(this.#plan, model, acts, ring),
     ];
+    owned.move(); // from here on dispose() gives them back
   }
 
   /**

@@ -42,7 +42,7 @@ export interface GpuOptions {
 
 /** A matmul schedule by its entry point and sizes; `src/kernels/matmul.ts` says what they mean. */
 export type MatmulPick =
-  | { entry: "texels" | "registers"; TM: number; TN: number; WX: number; WY: number }
+  | { entry: "registers"; TM: number; TN: number; WX: number; WY: number }
   | { entry: "tiled"; TM: number; TN: number; BK: number };
 
 /** A range of a buffer, in bytes. */
@@ -96,11 +96,11 @@ export class Gpu implements Disposable {
    * whose threads are lanes of one SIMD register and whose barriers cost more than they save.
    */
   readonly serial: boolean;
-  /** Whether kernels may read from storage textures: not every runtime's WGSL can say so. */
+  /** Whether kernels may read from as many storage textures as ours do: not every runtime can. */
   readonly readsTextures: boolean;
   /** Largest number of bytes one binding may cover; larger tensors are bound in pieces. */
   readonly maxBinding: number;
-  /** Bytes in buffers made here and not yet destroyed. */
+  /** Bytes in buffers and textures made here and not yet destroyed. */
   bytes = 0;
   /**
    * How matrix products are cut on this adapter, where something else than the default was picked.
@@ -132,8 +132,8 @@ export class Gpu implements Disposable {
     this.device = device;
     this.info = info;
     this.serial = serial;
-    this.readsTextures =
-      gpu?.wgslLanguageFeatures?.has("readonly_and_readwrite_storage_textures") ?? false;
+    this.readsTextures = device.limits.maxStorageTexturesPerShaderStage >= 3 &&
+      (gpu?.wgslLanguageFeatures?.has("readonly_and_readwrite_storage_textures") ?? false);
     // whole multiples of the alignment, so that pieces of tensors begin where bindings may
     const most = Math.min(maxBinding, device.limits.maxStorageBufferBindingSize);
     this.maxBinding = Math.floor(most / 256) * 256;

@@ -1,6 +1,6 @@
 /** Launchers of `shaders/matmul.wgsl`. @module */
 import text from "../../shaders/matmul.wgsl" with { type: "text" };
-import type { MatmulPick } from "../gpu/device.ts";
+import type { Gpu, MatmulPick } from "../gpu/device.ts";
 import type { Dispatch, KernelSource, Plan } from "../gpu/kernel.ts";
 import type { Constants } from "../gpu/template.ts";
 import { first, type Tensor } from "../gpu/tensor.ts";
@@ -63,10 +63,15 @@ export function defaultSchedule(serial: boolean): MatmulSchedule {
   return SCHEDULES.find(({ entry }) => entry === (serial ? "registers" : "tiled"))!;
 }
 
+/** The schedule that an adapter's products get: the fastest if any were timed, else the usual one. */
+export function scheduleOf({ matmulSchedule, serial }: Gpu): MatmulSchedule {
+  return matmulSchedule ?? defaultSchedule(serial);
+}
+
 /** out = a b (+ bias) (+ residual) (+ out), each operand stored as `product` says. */
 export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): Dispatch {
   const { product, M, N, K, accumulate = false } = shape;
-  const schedule = shape.schedule ?? plan.gpu.matmulSchedule ?? defaultSchedule(plan.gpu.serial);
+  const schedule = shape.schedule ?? scheduleOf(plan.gpu);
   const lda = shape.aStride ?? (product === "tn" ? M : K);
   const ldb = product === "nt" ? K : N;
   const ldc = shape.outStride ?? N;
