@@ -258,7 +258,7 @@ def main():
             "transformers": transformers.__version__, "safetensors": safetensors.__version__,
             "numpy": numpy.__version__,
         },
-        "sizes": SIZES, "even_sizes": EVEN_SIZES, "untied_sizes": UNTIED_SIZES, "B": B, "adamw": ADAMW,
+        "sizes": SIZES, "even_sizes": EVEN_SIZES, "untied_sizes": UNTIED_SIZES, "B": B, "adamw": ADAMW | {"T": SIZES["n_positions"]},
         "pytorch_f32_against_f64": rounding,
         "sha256": {str(x.relative_to(HERE)): hashlib.sha256(x.read_bytes()).hexdigest()
                    for x in files},
