@@ -21,6 +21,8 @@ const metrics: HeadMetrics = {
   entropy: f32(0.5, NaN, 0.75, 0.25, 0.5, 0.5),
   gradNorm: f32(4, NaN, 2, 1, 5, 3),
   gateGradAbs: f32(2, NaN, 1, 4, 8, 3),
+  gateGradSq: f32(4, NaN, 2, 16, 64, 8),
+  outputNorm: f32(3, NaN, 4, 5, 6, 7),
 };
 
 Deno.test("scores put the head to prune lowest, and NaN where there is no head", () => {
@@ -32,6 +34,11 @@ Deno.test("scores put the head to prune lowest, and NaN where there is no head",
   const gates = f32(0.5, 0, 1, 0.25, 0.125, 1);
   assert.deepEqual(scoreHeads("importance", { metrics, gates }), f32(1, NaN, 1, 1, 1, 3));
   assert.deepEqual(scoreHeads("importance", { metrics }), metrics.gateGradAbs);
+  assert.deepEqual(scoreHeads("taylor", { metrics, gates }), f32(1, NaN, 1, 1, 1, 3));
+  assert.deepEqual(scoreHeads("fisher", { metrics, gates }), f32(1, NaN, 2, 1, 1, 8));
+  assert.deepEqual(scoreHeads("output_norm", { metrics, gates }), f32(1.5, NaN, 4, 1.25, 0.75, 7));
+  const lossWithout = f32(3, 0, 4, 5, 6, 7);
+  assert.deepEqual(scoreHeads("oracle", { metrics, lossWithout }), f32(3, NaN, 4, 5, 6, 7));
   const weightNorms = f32(6, -1, 5, 4, 3, 2);
   assert.deepEqual(scoreHeads("magnitude", { metrics, weightNorms }), f32(6, NaN, 5, 4, 3, 2));
 });
@@ -79,7 +86,8 @@ Deno.test("random scores come from the source alone, whichever heads are live", 
 });
 
 Deno.test("a strategy says what it needs, and refuses to go without", () => {
-  const all: ScoreInputs = { metrics, weightNorms: f32(1, 1, 1, 1, 1, 1), random: () => 0 };
+  const ones = f32(1, 1, 1, 1, 1, 1);
+  const all: ScoreInputs = { metrics, weightNorms: ones, lossWithout: ones, random: () => 0 };
   for (const name of STRATEGY_NAMES) {
     const info = STRATEGIES[name];
     assert.equal(info.name, name);
@@ -103,10 +111,10 @@ Deno.test("a strategy says what it needs, and refuses to go without", () => {
     ) as unknown as HeadMetrics;
     scoreHeads(name, { ...all, metrics: only });
   }
-  for (const unknown of ["taylor", "toString"]) {
+  for (const unknown of ["taylour", "toString"]) {
     assert.throws(
       () => scoreHeads(unknown as "entropy", all),
-      /^TypeError: strategy must be one of entropy, .*, random: /,
+      /^TypeError: strategy must be one of entropy, .*, oracle: /,
     );
   }
 });

@@ -8,7 +8,8 @@ import type { HeadMetrics } from "../controller/metrics.ts";
 import type { Batch } from "../data/batches.ts";
 import type { LiveHeads } from "../gpt2/layout.ts";
 import { chooseHeads, type ChosenHead } from "../plasticity/prune.ts";
-import { projectionNorms, scoreHeads, type Strategy } from "../plasticity/scores.ts";
+import { leaveOneOut } from "../plasticity/leave_one_out.ts";
+import { projectionNorms, scoreHeads, STRATEGIES, type Strategy } from "../plasticity/scores.ts";
 import type { Arm } from "./arm.ts";
 
 /** By what heads are scored. */
@@ -41,7 +42,10 @@ export async function scoreArm(
   );
   const weightNorms = projectionNorms(projections, model.live, { NH, HS, C })
     .map((norm, i) => norm * gates[i]); // what reaches the residual stream is gate x projection
-  return { metrics, scores: scoreHeads(strategy, { metrics, gates, weightNorms, random }) };
+  const { also } = STRATEGIES[strategy];
+  const leftOut = also.includes("lossWithout") ? await leaveOneOut(arm, calibration) : undefined;
+  const inputs = { metrics, gates, weightNorms, random, ...leftOut };
+  return { metrics, scores: scoreHeads(strategy, inputs) };
 }
 
 /**

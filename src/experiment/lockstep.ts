@@ -109,7 +109,7 @@ export class Lockstep implements Disposable {
     const { inputs, targets } = this.#batches.next();
     const rate = learningRate(this.step, this.#schedule);
     for (const arm of this.#arms) {
-      arm.trainer.step(inputs, targets, {
+      arm.step(inputs, targets, {
         learningRate: rate,
         metrics: metrics && arm === this.pruned,
       });

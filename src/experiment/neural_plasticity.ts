@@ -434,7 +434,7 @@ export class NeuralPlasticityExperiment implements Disposable {
   }
 
   #applyGates(): void {
-    if (this.#manager) this.#lockstep.pruned.model.setGates(this.#controller.gates());
+    if (this.#manager) this.#lockstep.pruned.setGates(this.#controller.gates());
   }
 
   // ---- between steps ------------------------------------------------------------------------

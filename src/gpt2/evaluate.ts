@@ -62,6 +62,11 @@ export class Evaluator implements Disposable {
     owned.move(); // from here on dispose() gives them back
   }
 
+  /** Tokens in a whole window. */
+  get T(): number {
+    return this.#acts.T;
+  }
+
   /**
    * Scores windows, B at a time. Losses are summed in fp64 on the host; a window shorter than T is
    * filled up with tokens that are not scored.

@@ -20,6 +20,83 @@ export function reshapeHeads(
   return compactWeights(config, to, padWeights(config, from, weights));
 }
 
+/** A head by its layer and its number in the full model's layer. */
+export interface HeadPlace {
+  /** Its layer. */
+  readonly layer: number;
+  /** Its number in the full model's layer. */
+  readonly head: number;
+}
+
+/** The heads that stay when some are removed. */
+export function without(live: LiveHeads, heads: readonly HeadPlace[]): number[][] {
+  return live.map((inLayer, layer) =>
+    inLayer.filter((h) => !heads.some((gone) => gone.layer === layer && gone.head === h))
+  );
+}
+
+/**
+ * The heads that are there when some come (back).
+ *
+ * @throws {RangeError} If one is there already, or named twice.
+ */
+export function including(live: LiveHeads, heads: readonly HeadPlace[]): number[][] {
+  const out = live.map((inLayer) => [...inLayer]);
+  for (const { layer, head } of heads) {
+    if (out[layer].includes(head)) {
+      throw new RangeError(`Layer ${layer} head ${head} is live already`);
+    }
+    out[layer].push(head);
+  }
+  return out.map((inLayer) => inLayer.sort((a, b) => a - b));
+}
+
+/**
+ * Copies what belongs to one head alone: its slices of the layer's parameters, by their names.
+ *
+ * @param weights Values (or moments) in the shapes of `parameterLayout(config, live)`.
+ */
+export function takeHead(
+  config: Gpt2Config,
+  weights: Weights,
+  live: LiveHeads,
+  { layer, head }: HeadPlace,
+): Weights {
+  const one = live.map((_, l) => l === layer ? [head] : []);
+  const out: Weights = new Map();
+  for (const { name, size, shape, heads, layer: own } of parameterLayout(config, one)) {
+    if (heads === undefined || own !== layer) continue;
+    const values = new Float32Array(size);
+    copyHead(
+      heads,
+      { rows: shape.length === 1 ? 1 : shape[0], HS: config.HS, C: config.C },
+      { values: weights.get(name)!, heads: live[layer].length, at: live[layer].indexOf(head) },
+      { values, heads: 1, at: 0 },
+    );
+    out.set(name, values);
+  }
+  return out;
+}
+
+/** Writes what {@linkcode takeHead} copied into weights that hold the head; changes them in place. */
+export function putHead(
+  config: Gpt2Config,
+  weights: Weights,
+  live: LiveHeads,
+  { layer, head }: HeadPlace,
+  own: Weights,
+): void {
+  for (const { name, shape, heads, layer: of } of parameterLayout(config, live)) {
+    if (heads === undefined || of !== layer) continue;
+    copyHead(
+      heads,
+      { rows: shape.length === 1 ? 1 : shape[0], HS: config.HS, C: config.C },
+      { values: own.get(name)!, heads: 1, at: 0 },
+      { values: weights.get(name)!, heads: live[layer].length, at: live[layer].indexOf(head) },
+    );
+  }
+}
+
 /**
  * Scales each live head's rows of the output projection, as a gate on the head's output would:
  * multiplying by the gates makes a model without gates that computes the same.

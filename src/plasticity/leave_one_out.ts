@@ -1,0 +1,54 @@
+/**
+ * What each head is worth, measured: the loss with that one head left out.
+ *
+ * @module
+ */
+import type { Batch } from "../data/batches.ts";
+import type { PlasticModel } from "./plastic_model.ts";
+
+/** Losses with and without each head, on the same tokens. */
+export interface LeftOut {
+  /** Mean loss of the model as it is, in nats per token. */
+  loss: number;
+  /** The same `[L, NH]` with that one head's gate at 0; NaN for heads that are not live. */
+  lossWithout: Float32Array;
+}
+
+/**
+ * Evaluates the model with every live head left out in turn, the others as they are: an evaluation
+ * for each live head, and one more.
+ *
+ * @param batches What is scored; calibration text, so that validation and test stay unseen.
+ * @param signal Stops between evaluations; the gates are put back.
+ * @throws The signal's reason.
+ */
+export async function leaveOneOut(
+  plastic: PlasticModel,
+  batches: readonly Batch[],
+  signal?: AbortSignal,
+): Promise<LeftOut> {
+  const { model, trainer: { evaluator }, config: { NH }, effectiveGates: gates } = plastic;
+  const T = evaluator.T;
+  const windows = batches.flatMap(({ inputs, targets }) =>
+    Array.from({ length: inputs.length / T }, (_, b) => ({
+      inputs: inputs.subarray(b * T, (b + 1) * T),
+      targets: targets.subarray(b * T, (b + 1) * T),
+      from: 0,
+    }))
+  );
+  const lossWithout = new Float32Array(gates.length).fill(NaN);
+  try {
+    const { loss } = await evaluator.evaluate(windows, signal);
+    for (const [layer, heads] of model.live.entries()) {
+      for (const head of heads) {
+        const without = gates.slice();
+        without[layer * NH + head] = 0;
+        model.setGates(without);
+        lossWithout[layer * NH + head] = (await evaluator.evaluate(windows, signal)).loss;
+      }
+    }
+    return { loss, lossWithout };
+  } finally {
+    model.setGates(gates);
+  }
+}
