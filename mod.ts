@@ -105,6 +105,14 @@ export {
   DEVICES,
   type ExperimentOptions,
 } from "./src/experiment/options.ts";
+export {
+  bakeoff,
+  BAKEOFF_LEVELS,
+  type BakeoffOptions,
+  type BakeoffProgress,
+  prepareBakeoff,
+  RANDOM_DRAWS,
+} from "./src/experiment/bakeoff.ts";
 export { resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {
   NeuralPlasticityExperiment,

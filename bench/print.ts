@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { columns } from "../scripts/columns.ts";
 import type { DeviceResult } from "./device.ts";
 import type { Memory } from "./memory.ts";
 import type { ModelResult, TrainResult } from "./model.ts";
@@ -48,19 +49,6 @@ export function show(value: number | undefined, unit = "", digits = 3): string {
 /** A share as a percentage; a dash if there is none. */
 export function percent(share: number | undefined): string {
   return share === undefined || !Number.isFinite(share) ? "-" : `${(100 * share).toFixed(1)} %`;
-}
-
-/** Rows with their columns aligned: the first to the left, the others to the right. */
-export function columns(rows: readonly (readonly string[])[], indent = "  "): string[] {
-  const count = Math.max(0, ...rows.map((cells) => cells.length));
-  const widths = Array.from(
-    { length: count },
-    (_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0)),
-  );
-  return rows.map((cells) =>
-    (indent + cells.map((cell, i) => i === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[i]))
-      .join("  ")).trimEnd()
-  );
 }
 
 /** The whole report. */

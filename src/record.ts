@@ -252,6 +252,54 @@ export interface DataRecord {
   parts: Record<"train" | "calibration" | "validation" | "test", { start: number; end: number }>;
 }
 
+/** One strategy in a {@linkcode BakeoffRecord}. */
+export interface BakeoffStrategy {
+  /** What `--strategy` calls it. */
+  name: string;
+  /** What it does, in a line. */
+  description: string;
+  /** Spearman's correlation of its ranking of heads with the oracle's, -1 to 1; a mean where drawn. */
+  correlation: number;
+  /** Validation loss after removing as many heads as `removed` says, nats per token; means where drawn. */
+  losses: number[];
+  /** How often it was drawn, where chance decides. */
+  draws?: number;
+  /** The lowest of the draws. */
+  least?: number[];
+  /** The highest of the draws. */
+  most?: number[];
+  /** Its score of every head, lowest pruned first; of the first draw. */
+  scores: number[];
+}
+
+/** `bakeoff.json`: how far each pruning score can be trusted on a model. */
+export interface BakeoffRecord {
+  /** Every option. */
+  options: Record<string, unknown>;
+  /** What the numbers were measured on. */
+  environment: EnvironmentRecord;
+  /** Which text, and how it was cut. */
+  data: DataRecord;
+  /** Heads of the full model. */
+  total_heads: number;
+  /** The heads that were scored, `[layer, head]`. */
+  heads: [number, number][];
+  /** Loss of the whole model on calibration text, on which heads are scored. */
+  calibration_loss: number;
+  /** Loss of the whole model on validation text, on which removals are judged. */
+  loss: number;
+  /** Calibration loss without each head, in the order of `heads`: the oracle. */
+  loss_without: number[];
+  /** Shares of the heads that were removed. */
+  levels: number[];
+  /** How many heads that is, for each of them. */
+  removed: number[];
+  /** Every strategy, in the order of `--help`. */
+  strategies: BakeoffStrategy[];
+  /** Wall time. */
+  execution_time_s: number;
+}
+
 /** Everything a report is drawn from. */
 export interface RunRecord {
   /** `config.json`: every option of the run. */

@@ -105,6 +105,8 @@ const REFUSED: [string, string[], RegExp][] = [
   ["pretrain", ["--output_dir", "no/such/folder"], /no such file|No such file|cannot find/],
   ["pretrain", ["--batch_size", "600"], /batch_size 600 x max_length 128 is too much/],
   ["report", ["nowhere"], /nowhere/],
+  ["bakeoff", ["--model_name", "no-such-model"], /no-such-model/],
+  ["bakeoff", ["--max_length", "999"], /max_length must be at most the model's 128 positions: 999/],
 ];
 
 for (const [script, args, message] of REFUSED) {

@@ -45,6 +45,11 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
   };
 }
 
+/** What a run's folder is called after its model: the last part of its path. */
+export function shortName(model: string): string {
+  return model.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
+}
+
 /** WebGPU reports no driver version: what stands in the adapter's name is all there is. */
 function driverOf({ name, vendor, device }: AdapterInfo): string {
   const inName = /\(([^)]+)\)/.exec(name)?.[1];
@@ -66,8 +71,7 @@ export async function startExperiment(
   const materials = await loadMaterials(options);
   await tuneMatmul(gpu);
   await tryAllocating(gpu, options, materials);
-  const name = options.model_name.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
-  const folder = await RunFolder.create(options.output_dir, name);
+  const folder = await RunFolder.create(options.output_dir, shortName(options.model_name));
   await folder.writeJson("config.json", options);
   await folder.writeJson("environment.json", environmentRecord(gpu));
   await folder.writeJson("data.json", materials.record);

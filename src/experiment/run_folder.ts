@@ -36,6 +36,34 @@ interface Stamped<State> {
   state: State;
 }
 
+/**
+ * Makes a new folder named by the time, inside `parent`.
+ *
+ * @returns Its path.
+ * @throws {TypeError} If `parent` is a file, or cannot be written.
+ */
+export async function newFolder(parent: string, name: string, now = new Date()): Promise<string> {
+  const stamp = now.toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
+  const safe = name.replaceAll(/[^\w.-]+/g, "_");
+  try {
+    await Deno.mkdir(parent, { recursive: true });
+    for (let i = 1;; i++) {
+      const dir = join(parent, `${stamp}-${safe}${i > 1 ? `-${i}` : ""}`);
+      try {
+        await Deno.mkdir(dir);
+      } catch (error) {
+        if (error instanceof Deno.errors.AlreadyExists) continue;
+        throw error;
+      }
+      return dir;
+    }
+  } catch (error) {
+    throw new TypeError(
+      `output_dir ${parent} cannot be written: ${(error as Error).message}; name another folder`,
+    );
+  }
+}
+
 /** The folder of one run. */
 export class RunFolder {
   /** Its path. */
@@ -51,30 +79,12 @@ export class RunFolder {
    * @throws {TypeError} If `parent` is a file, or cannot be written.
    */
   static async create(parent: string, name: string, now: Date = new Date()): Promise<RunFolder> {
-    const stamp = now.toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
-    const safe = name.replaceAll(/[^\w.-]+/g, "_");
-    try {
-      await Deno.mkdir(parent, { recursive: true });
-      for (let i = 1;; i++) {
-        const dir = join(parent, `${stamp}-${safe}${i > 1 ? `-${i}` : ""}`);
-        try {
-          await Deno.mkdir(dir);
-        } catch (error) {
-          if (error instanceof Deno.errors.AlreadyExists) continue;
-          throw error;
-        }
-        const folder = new RunFolder(dir);
-        await folder.writeJson(MARK, { format: FORMAT, created: now.toISOString() });
-        for (const log of LOGS) {
-          await Deno.writeTextFile(folder.path(log), log === "heads.csv" ? headCsvHeader() : "");
-        }
-        return folder;
-      }
-    } catch (error) {
-      throw new TypeError(
-        `output_dir ${parent} cannot be written: ${(error as Error).message}; name another folder`,
-      );
+    const folder = new RunFolder(await newFolder(parent, name, now));
+    await folder.writeJson(MARK, { format: FORMAT, created: now.toISOString() });
+    for (const log of LOGS) {
+      await Deno.writeTextFile(folder.path(log), log === "heads.csv" ? headCsvHeader() : "");
     }
+    return folder;
   }
 
   /**

@@ -6,6 +6,7 @@
  */
 import { checkPerHead, liveMask } from "../controller/metrics.ts";
 import type { LiveHeads } from "../gpt2/layout.ts";
+import { pearson } from "./rank.ts";
 
 /** Names of the strategies, in the order that `--help` lists them. */
 export const GROWTH_NAMES = [
@@ -208,24 +209,6 @@ function relative(values: ArrayLike<number>): Float64Array {
   const own = Float64Array.from(values);
   const mean = own.reduce((a, b) => a + b, 0) / own.length;
   return mean > 0 ? own.map((value) => value / mean) : own;
-}
-
-/** Pearson's correlation; 0 where one of the two does not vary. */
-export function pearson(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const n = a.length;
-  let meanA = 0, meanB = 0;
-  for (let i = 0; i < n; i++) {
-    meanA += a[i] / n;
-    meanB += b[i] / n;
-  }
-  let ab = 0, aa = 0, bb = 0;
-  for (let i = 0; i < n; i++) {
-    const x = a[i] - meanA, y = b[i] - meanB;
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  return aa > 0 && bb > 0 ? ab / Math.sqrt(aa * bb) : 0;
 }
 
 /** Scores of pruned heads; `nth` counts them within their layer from 0. */

@@ -10,6 +10,7 @@ import { differenceFigure, sparsityFigure, validationFigure } from "./curves.ts"
 import { cyclesFigure, gatesFigure } from "./cycles.ts";
 import { trainingWindow } from "./frame.ts";
 import { deathsFigure, entropyFigure, gradientFigure, mapCaption } from "./maps.ts";
+import type { PageFigure } from "./parts.ts";
 import { lastSnapshot } from "./series.ts";
 import { timelineCaption, timelineFigure } from "./timeline.ts";
 
@@ -25,16 +26,9 @@ export {
   validationFigure,
 };
 
-/** A figure as the page shows it, and as `figures/<name>.svg` holds it. */
-export interface Figure {
-  /** Its file name without the ending. */
+/** A figure of a run, and `figures/<name>.svg`. */
+export interface Figure extends PageFigure {
   name: FigureName;
-  /** What it shows, in a few words. */
-  title: string;
-  /** How to read it, and what it was measured on. */
-  caption: string;
-  /** The drawing, which stands on its own. */
-  svg: string;
 }
 
 /** The figures of a report, in the order of the page. */

@@ -6,8 +6,8 @@
 
 import type { CycleResult, RunRecord, Sample } from "../record.ts";
 import { drawFigures, type Figure, type FigureName } from "./figures.ts";
-import { Html, markup, type MarkupValue } from "./html.ts";
-import { PAGE_CSS } from "./style.ts";
+import { type Html, markup, type MarkupValue } from "./html.ts";
+import { figureHtml, htmlPage, pair, recordTable, section, table } from "./parts.ts";
 import { count, loss, measured, percent, signed } from "./theme.ts";
 import { type Claim, claims, type KeyNumber, keyNumbers, standing, verdict } from "./verdict.ts";
 
@@ -24,22 +24,7 @@ export function renderPage(run: RunRecord, figures: Figure[] = drawFigures(run))
   const maps = show("entropy", "gradient"), fates = show("deaths", "gates");
   const cycles = run.results?.cycles ?? [];
   const numbers = keyNumbers(run), evidence = claims(run);
-  const page = markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${title(run)}</title>
-<style>${new Html(PAGE_CSS)}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>${verdict(run)}</h1>
-<p class="quiet">${standing(run)}</p>
-</header>
-${[
+  return htmlPage(title(run), { verdict: verdict(run), standing: standing(run) }, [
     section("Key numbers", numbers.length > 0 && keyTable(numbers)),
     section("Timeline", show("timeline")),
     section("Difference from the unpruned twin", show("difference")),
@@ -51,56 +36,12 @@ ${[
     section("Configuration", recordTable(run.config)),
     section("Environment", recordTable(run.environment)),
     section("Data", dataHtml(run)),
-  ]}
-</main>
-</body>
-</html>
-`;
-  return page.text;
+  ]);
 }
 
 function title(run: RunRecord): string {
   const model = run.config.model_name;
   return `Pollard report${typeof model === "string" ? `: ${model}` : ""}`;
-}
-
-/** A section, or nothing at all where there is nothing to put in it. */
-function section(name: string, body: MarkupValue | false): Html | undefined {
-  if (body === false || (Array.isArray(body) && body.length === 0)) return undefined;
-  return markup`<section>
-<h2>${name}</h2>
-${body}
-</section>`;
-}
-
-/** A figure and its caption, which names it where a section has more than one. */
-function figureHtml({ svg, title, caption, name }: Figure, named: boolean): Html {
-  return markup`<figure id="figure-${name}">
-<div class="drawing">${new Html(svg)}</div>
-<figcaption>${named ? markup`<strong>${title}.</strong> ` : undefined}${caption}</figcaption>
-</figure>
-`;
-}
-
-function pair(figures: Html[]): Html | undefined {
-  return figures.length === 0 ? undefined : markup`<div class="pair">${figures}</div>\n`;
-}
-
-/** Names on the left, values on the right. */
-function namedTable(rows: [string, string][], kind: string): Html {
-  const body = rows.map(([name, value]) =>
-    markup`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`
-  );
-  return markup`<table class="${kind}"><tbody>\n${body}</tbody></table>\n`;
-}
-
-function table(head: string[], rows: MarkupValue[][], kind: string): Html {
-  const top = head.map((cell) => markup`<th scope="col">${cell}</th>`);
-  const body = rows.map((row) => markup`<tr>${row.map((cell) => markup`<td>${cell}</td>`)}</tr>\n`);
-  return markup`<div class="wide"><table class="${kind}">
-<thead><tr>${top}</tr></thead>
-<tbody>\n${body}</tbody></table></div>
-`;
 }
 
 function keyTable(rows: KeyNumber[]): Html {
@@ -172,21 +113,6 @@ function samplesHtml(samples: Sample[]): MarkupValue {
 `
     ),
   ];
-}
-
-/** A record as a table of names and values; a record inside it becomes rows of its own. */
-function recordTable(record: object): Html | false {
-  const rows: [string, string][] = [];
-  const add = (prefix: string, value: unknown) => {
-    if (value === undefined || value === null) return;
-    if (typeof value === "object" && !Array.isArray(value)) {
-      for (const [key, inner] of Object.entries(value)) {
-        add(`${prefix}${prefix && "."}${key}`, inner);
-      }
-    } else rows.push([prefix, typeof value === "string" ? value : JSON.stringify(value)]);
-  };
-  add("", record);
-  return rows.length === 0 ? false : namedTable(rows, "record");
 }
 
 function dataHtml({ data }: RunRecord): MarkupValue {

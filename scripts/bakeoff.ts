@@ -1,0 +1,93 @@
+/**
+ * `deno task bakeoff`: see --help.
+ *
+ * @module
+ */
+import {
+  newCommand,
+  Option,
+  parseCommand,
+  preparing,
+  printJson,
+  Progress,
+  runMain,
+  textOption,
+  wholeOption,
+} from "./cli.ts";
+import { columns } from "./columns.ts";
+import { writeWhole } from "../src/data/files.ts";
+import { bakeoff, BAKEOFF_LEVELS, prepareBakeoff } from "../src/experiment/bakeoff.ts";
+import { DEFAULTS } from "../src/experiment/options.ts";
+import { shortName } from "../src/experiment/run.ts";
+import { newFolder } from "../src/experiment/run_folder.ts";
+import { Gpu } from "../src/gpu/device.ts";
+import { bakeoffRows, bakeoffVerdict, writeBakeoff } from "../src/report/bakeoff.ts";
+
+const LEVELS = BAKEOFF_LEVELS.map((level) => `${100 * level}`).join(", ");
+
+await runMain(async (signal) => {
+  const command = newCommand({
+    name: "deno task bakeoff",
+    description:
+      "Scores every head by every pruning strategy, and tells which score to trust: its " +
+      "rank correlation with the oracle, which leaves each head out and measures, and the loss " +
+      `after removing ${LEVELS} % of the heads by it, without retraining.`,
+    after: "The folder gets bakeoff.json, report.html and figures/*.svg.",
+  })
+    .addOption(
+      new Option(
+        "--model_name <dir>",
+        "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL",
+      ).default(DEFAULTS.model_name).argParser(textOption("model_name")),
+    )
+    .addOption(
+      new Option("--text <file>", "moby_dick (embedded), or a UTF-8 text file")
+        .default(DEFAULTS.text).argParser(textOption("text")),
+    )
+    .addOption(
+      new Option("--max_length <tokens>", "tokens in a sequence, at most the model's context")
+        .default(DEFAULTS.max_length).argParser(wholeOption("max_length", { min: 1 })),
+    )
+    .addOption(
+      new Option("--batch_size <number>", "sequences in a batch")
+        .default(DEFAULTS.batch_size).argParser(wholeOption("batch_size", { min: 1, max: 4096 })),
+    )
+    .addOption(
+      new Option("--eval_tokens <tokens>", "validation tokens scored each time, 0 for all")
+        .default(DEFAULTS.eval_tokens).argParser(wholeOption("eval_tokens", { min: 0 })),
+    )
+    .addOption(
+      new Option("--seed <number>", "decides the random strategy")
+        .default(DEFAULTS.seed).argParser(wholeOption("seed", { min: 0 })),
+    )
+    .addOption(
+      new Option("--output_dir <dir>", "folder in which the bake-off gets a folder of its own")
+        .default("bakeoffs").argParser(textOption("output_dir")),
+    )
+    .option("--json", "print the record as one JSON line");
+  const { output_dir, json, ...given } = parseCommand(command);
+  const { gpu, options, materials, dir } = await preparing(async () => {
+    const prepared = await prepareBakeoff(given);
+    const gpu = await Gpu.open();
+    return { gpu, ...prepared, dir: await newFolder(output_dir, shortName(given.model_name)) };
+  });
+  using _gpu = gpu;
+  using progress = new Progress();
+  progress.log(`adapter: ${gpu.info.name}`);
+  let said = "";
+  try {
+    const record = await bakeoff(gpu, options, materials, ({ what }) => {
+      if (what !== said) progress.log(said = what);
+    }, signal);
+    await writeWhole(`${dir}/bakeoff.json`, JSON.stringify(record, null, 2) + "\n");
+    const page = await writeBakeoff(dir, record);
+    if (json) return printJson({ folder: dir, ...record });
+    const { head, rows } = bakeoffRows(record);
+    console.log(
+      `${bakeoffVerdict(record)}\n\n${columns([head, ...rows], "").join("\n")}\n\n${page}`,
+    );
+  } catch (error) {
+    await Deno.remove(dir).catch(() => {}); // where nothing is in it yet
+    throw error;
+  }
+});

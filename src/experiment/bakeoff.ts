@@ -1,0 +1,161 @@
+/**
+ * Which pruning score to trust on a model: every strategy scores every head on calibration text, and
+ * is compared with the oracle, which leaves each head out and measures.
+ *
+ * @module
+ */
+import type { Gpu } from "../gpu/device.ts";
+import { leaveOneOut } from "../plasticity/leave_one_out.ts";
+import { PlasticModel } from "../plasticity/plastic_model.ts";
+import { chooseHeads } from "../plasticity/prune.ts";
+import { spearman } from "../plasticity/rank.ts";
+import {
+  projectionNorms,
+  scoreHeads,
+  STRATEGIES,
+  type Strategy,
+  STRATEGY_NAMES,
+} from "../plasticity/scores.ts";
+import { Random } from "../random.ts";
+import type { BakeoffRecord, BakeoffStrategy } from "../record.ts";
+import { checkOptions, type ExperimentOptions } from "./options.ts";
+import { environmentRecord } from "./run.ts";
+import { loadMaterials, type Materials } from "./setup.ts";
+
+/** Shares of the heads that are removed. */
+export const BAKEOFF_LEVELS: readonly number[] = [0.1, 0.3, 0.5];
+
+/** Draws of the random strategy, whose mean and extremes are told. */
+export const RANDOM_DRAWS = 5;
+
+/** The options of the experiment that a bake-off has too. */
+export type BakeoffOptions = Pick<
+  ExperimentOptions,
+  "model_name" | "text" | "max_length" | "batch_size" | "eval_tokens" | "seed"
+>;
+
+/** What is going on, in evaluations. */
+export interface BakeoffProgress {
+  /** What is being measured. */
+  what: string;
+  /** Steps of it that are done. */
+  done: number;
+  /** Steps there are. */
+  total: number;
+}
+
+/**
+ * Loads and checks what a bake-off works on.
+ *
+ * @throws {RangeError | TypeError} If an option is out of range, or model and text do not work out.
+ */
+export async function prepareBakeoff(
+  given: Partial<BakeoffOptions>,
+): Promise<{ options: BakeoffOptions; materials: Materials }> {
+  const options = checkOptions(given);
+  const { model_name, text, max_length, batch_size, eval_tokens, seed } = options;
+  return {
+    options: { model_name, text, max_length, batch_size, eval_tokens, seed },
+    materials: await loadMaterials(options),
+  };
+}
+
+/**
+ * Scores every live head by every strategy on calibration text, and removes 10, 30 and 50 % of them
+ * by each, without retraining. Losses after removal are of validation text, which no score has seen.
+ *
+ * @param signal Stops between evaluations.
+ * @throws The signal's reason.
+ */
+export async function bakeoff(
+  gpu: Gpu,
+  options: BakeoffOptions,
+  { model, calibration, validation, record }: Materials,
+  onProgress: (progress: BakeoffProgress) => void = () => {},
+  signal?: AbortSignal,
+): Promise<BakeoffRecord> {
+  const started = performance.now();
+  const { config } = model;
+  const { L, NH, HS, C } = config;
+  const shape = { B: options.batch_size, T: options.max_length };
+  using plastic = new PlasticModel(gpu, config, model, shape);
+  const { live, heads } = plastic.model;
+  const { evaluator } = plastic.trainer;
+
+  for (const [done, { inputs, targets }] of calibration.entries()) {
+    signal?.throwIfAborted();
+    onProgress({ what: "head metrics", done, total: calibration.length });
+    plastic.trainer.measure(inputs, targets);
+    await gpu.idle(); // so that a slow device can be stopped in between
+  }
+  const metrics = await plastic.headMetrics();
+  onProgress({ what: `leaving out ${heads} heads, one by one`, done: 0, total: 1 });
+  const { loss, lossWithout } = await leaveOneOut(plastic, calibration, signal);
+  const projections = Array.from(
+    { length: L },
+    (_, l) => model.weights.get(`h.${l}.attn.c_proj.weight`)!,
+  );
+  const weightNorms = projectionNorms(projections, live, { NH, HS, C });
+
+  const { loss: whole } = await evaluator.evaluate(validation, signal);
+  const counts = BAKEOFF_LEVELS.map((level) => Math.min(Math.round(heads * level), heads - L));
+  const lossesOf = async (scores: Float32Array) => {
+    const losses: number[] = [];
+    for (const count of counts) {
+      const gates = new Float32Array(L * NH).fill(1);
+      for (const { layer, head } of chooseHeads(scores, live, { count })) {
+        gates[layer * NH + head] = 0;
+      }
+      plastic.setGates(gates);
+      losses.push((await evaluator.evaluate(validation, signal)).loss);
+    }
+    return losses;
+  };
+  const places = live.flatMap((inLayer, l) => inLayer.map((h) => l * NH + h));
+  const pick = (values: Float32Array) => places.map((i) => values[i]);
+  const random = new Random(options.seed, 4);
+  const strategies: BakeoffStrategy[] = [];
+  for (const [done, name] of STRATEGY_NAMES.entries()) {
+    if (name === "importance") continue; // taylor by another name
+    onProgress({ what: `removing heads by ${name}`, done, total: STRATEGY_NAMES.length });
+    const draws = name === "random" ? RANDOM_DRAWS : 1;
+    const rows: { losses: number[]; correlation: number; scores: Float32Array }[] = [];
+    for (let i = 0; i < draws; i++) {
+      const inputs = { metrics, weightNorms, lossWithout, random: () => random.next() };
+      const scores = scoreHeads(name as Strategy, inputs);
+      rows.push({
+        scores,
+        correlation: spearman(pick(scores), pick(lossWithout)),
+        losses: await lossesOf(scores),
+      });
+    }
+    const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    const column = (i: number) => rows.map(({ losses }) => losses[i]);
+    strategies.push({
+      name,
+      description: STRATEGIES[name].description,
+      correlation: mean(rows.map(({ correlation }) => correlation)),
+      losses: counts.map((_, i) => mean(column(i))),
+      ...(draws > 1 && {
+        draws,
+        least: counts.map((_, i) => Math.min(...column(i))),
+        most: counts.map((_, i) => Math.max(...column(i))),
+      }),
+      scores: pick(rows[0].scores),
+    });
+  }
+  return {
+    options: { ...options },
+    environment: environmentRecord(gpu),
+    data: record,
+    total_heads: L * NH,
+    heads: places.map((i) => [Math.floor(i / NH), i % NH]),
+    calibration_loss: loss,
+    loss: whole,
+    loss_without: pick(lossWithout),
+    levels: [...BAKEOFF_LEVELS],
+    removed: counts,
+    strategies,
+    execution_time_s: (performance.now() - started) / 1e3,
+  };
+}

@@ -1,0 +1,107 @@
+/**
+ * Pieces that every page is put together from: the frame, sections, figures, tables.
+ *
+ * @module
+ */
+import { Html, markup, type MarkupValue } from "./html.ts";
+import { PAGE_CSS } from "./style.ts";
+
+/** A figure as a page shows it. */
+export interface PageFigure {
+  /** Its file name without the ending. */
+  name: string;
+  /** What it shows, in a few words. */
+  title: string;
+  /** How to read it, and what it was measured on. */
+  caption: string;
+  /** The drawing, which stands on its own. */
+  svg: string;
+}
+
+/**
+ * A whole page: one file, with no network, no script and nothing to install.
+ *
+ * @param top What is said first, and in small print under it.
+ */
+export function htmlPage(
+  title: string,
+  { verdict, standing }: { verdict: string; standing: string },
+  body: MarkupValue,
+): string {
+  return markup`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>${title}</title>
+<style>${new Html(PAGE_CSS)}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>${verdict}</h1>
+<p class="quiet">${standing}</p>
+</header>
+${body}
+</main>
+</body>
+</html>
+`.text;
+}
+
+/** A section, or nothing at all where there is nothing to put in it. */
+export function section(name: string, body: MarkupValue | false): Html | undefined {
+  if (body === false || (Array.isArray(body) && body.length === 0)) return undefined;
+  return markup`<section>
+<h2>${name}</h2>
+${body}
+</section>`;
+}
+
+/** A figure and its caption, which names it where a section has more than one. */
+export function figureHtml({ svg, title, caption, name }: PageFigure, named: boolean): Html {
+  return markup`<figure id="figure-${name}">
+<div class="drawing">${new Html(svg)}</div>
+<figcaption>${named ? markup`<strong>${title}.</strong> ` : undefined}${caption}</figcaption>
+</figure>
+`;
+}
+
+/** Figures side by side where there is room. */
+export function pair(figures: Html[]): Html | undefined {
+  return figures.length === 0 ? undefined : markup`<div class="pair">${figures}</div>\n`;
+}
+
+/** Names on the left, values on the right. */
+export function namedTable(rows: [string, string][], kind: string): Html {
+  const body = rows.map(([name, value]) =>
+    markup`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`
+  );
+  return markup`<table class="${kind}"><tbody>\n${body}</tbody></table>\n`;
+}
+
+/** A table with a heading for each column. */
+export function table(head: string[], rows: MarkupValue[][], kind: string): Html {
+  const top = head.map((cell) => markup`<th scope="col">${cell}</th>`);
+  const body = rows.map((row) => markup`<tr>${row.map((cell) => markup`<td>${cell}</td>`)}</tr>\n`);
+  return markup`<div class="wide"><table class="${kind}">
+<thead><tr>${top}</tr></thead>
+<tbody>\n${body}</tbody></table></div>
+`;
+}
+
+/** A record as a table of names and values; a record inside it becomes rows of its own. */
+export function recordTable(record: object): Html | false {
+  const rows: [string, string][] = [];
+  const add = (prefix: string, value: unknown) => {
+    if (value === undefined || value === null) return;
+    if (typeof value === "object" && !Array.isArray(value)) {
+      for (const [key, inner] of Object.entries(value)) {
+        add(`${prefix}${prefix && "."}${key}`, inner);
+      }
+    } else rows.push([prefix, typeof value === "string" ? value : JSON.stringify(value)]);
+  };
+  add("", record);
+  return rows.length === 0 ? false : namedTable(rows, "record");
+}

@@ -1,0 +1,92 @@
+/** The bake-off on a tiny model: what it measures, what it draws, and that it can be stopped. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { trainBpe } from "../src/data/bpe.ts";
+import { loadText } from "../src/data/corpora.ts";
+import { saveModel } from "../src/data/model_files.ts";
+import { bakeoff, prepareBakeoff } from "../src/experiment/bakeoff.ts";
+import { initWeights } from "../src/gpt2/checkpoint.ts";
+import { makeConfig } from "../src/gpt2/config.ts";
+import { allHeads } from "../src/gpt2/layout.ts";
+import { pearson, ranks, spearman } from "../src/plasticity/rank.ts";
+import { bakeoffRows, bakeoffVerdict, renderBakeoff } from "../src/report/bakeoff.ts";
+import { assertClose } from "./close.ts";
+import { gpu } from "./gpu.ts";
+
+const dir = await Deno.makeTempDir({ prefix: "pollard-bakeoff-" });
+addEventListener("unload", () => Deno.removeSync(dir, { recursive: true }));
+const { text } = await loadText("moby_dick");
+const textFile = join(dir, "text.txt");
+await Deno.writeTextFile(textFile, text.slice(0, 60_000));
+const config = makeConfig({ L: 2, NH: 4, C: 32, V: 300, T: 32, initializerRange: 0.2 });
+await saveModel(join(dir, "tiny"), {
+  config,
+  live: allHeads(config),
+  weights: initWeights(config, 3),
+  tokenizerJson: trainBpe(text.slice(0, 30_000), 300),
+});
+const prepared = await prepareBakeoff({
+  model_name: join(dir, "tiny"),
+  text: textFile,
+  max_length: 16,
+  batch_size: 2,
+  eval_tokens: 128,
+});
+
+Deno.test("correlations of ranks, by hand", () => {
+  assert.equal(pearson([1, 2, 3], [2, 4, 6]), 1);
+  assert.equal(pearson([1, 2, 3], [5, 5, 5]), 0);
+  assert.deepEqual(ranks([30, 10, 20, 10]), [4, 1.5, 3, 1.5]);
+  assert.equal(spearman([1, 2, 3, 4], [1, 10, 100, 1000]), 1);
+  assert.equal(spearman([1, 2, 3, 4], [4, 3, 2, 1]), -1);
+  assertClose([spearman([1, 2, 3], [1, 3, 2])], [0.5], { atol: 1e-12, what: "one swap" });
+  assert.throws(() => pearson([1], [1, 2]), RangeError);
+});
+
+Deno.test("a bake-off compares every score with the oracle, and repeats itself", async () => {
+  const { options, materials } = prepared;
+  const bytes = gpu.bytes;
+  const record = await bakeoff(gpu, options, materials);
+  assert.equal(gpu.bytes, bytes);
+  const names = record.strategies.map(({ name }) => name);
+  assert.deepEqual(names, [
+    "entropy",
+    "gradient",
+    "combined",
+    "magnitude",
+    "random",
+    "taylor",
+    "fisher",
+    "output_norm",
+    "oracle",
+  ]);
+  const of = (name: string) => record.strategies.find((strategy) => strategy.name === name)!;
+  assertClose([of("oracle").correlation], [1], { atol: 1e-12, what: "the oracle with itself" });
+  assert.deepEqual(record.removed, [1, 2, 4]);
+  assert.deepEqual(of("oracle").scores, record.loss_without);
+  assert.ok(record.loss_without.some((loss) => loss !== record.calibration_loss));
+  const { draws, least, losses, most } = of("random");
+  assert.equal(draws, 5);
+  losses.forEach((loss, i) => assert.ok(least![i] <= loss && loss <= most![i]));
+  const { execution_time_s: _, ...first } = record;
+  const { execution_time_s: __, ...second } = await bakeoff(gpu, options, materials);
+  assert.deepEqual(second, first);
+
+  const { page, figures } = renderBakeoff(record);
+  assert.deepEqual(figures.map(({ name }) => name), ["correlation", "removal"]);
+  assert.ok(page.includes(bakeoffVerdict(record)));
+  assert.doesNotMatch(page, /NaN|undefined/);
+  const { head, rows } = bakeoffRows(record);
+  assert.equal(rows[1][0], "oracle");
+  assert.ok(rows.every((row) => row.length === head.length));
+});
+
+Deno.test("a bake-off can be stopped", async () => {
+  const { options, materials } = prepared;
+  const stop = new AbortController(), bytes = gpu.bytes;
+  const run = bakeoff(gpu, options, materials, ({ what }) => {
+    if (what.startsWith("leaving out")) stop.abort();
+  }, stop.signal);
+  await assert.rejects(() => run, { name: "AbortError" });
+  assert.equal(gpu.bytes, bytes);
+});
