@@ -67,6 +67,23 @@ export type EventRow =
       /** Live heads when it was chosen. */
       of: number;
     }
+    | {
+      event: "grow";
+      layer: number;
+      head: number;
+      /** What it was scored by: `gradient_sensitivity`, `random`, ... */
+      strategy: string;
+      /** What it begins with: its own weights, a donor's, or fresh ones. */
+      regrowth: "warm" | "donor" | "fresh";
+      /** The head's score when it was chosen: the highest come first. */
+      score: number;
+      /** Its place in the ranking among pruned heads, 1 = first to come. */
+      rank: number;
+      /** Pruned heads when it was chosen. */
+      of: number;
+    }
+    /** A plasticity cycle was undone: every arm is what it was before it. */
+    | { event: "rollback"; reason: string }
     | { event: "checkpoint"; path: string }
     | {
       event: "resume";
@@ -250,6 +267,72 @@ export interface DataRecord {
   model_sha256: string;
   /** Tokens in each part, and where it lies in the whole: `[start, end)`. */
   parts: Record<"train" | "calibration" | "validation" | "test", { start: number; end: number }>;
+}
+
+/** A model at one point of a plasticity cycle, on validation text. */
+export interface PlasticityMeasure {
+  /** Mean validation loss, nats per token. */
+  loss: number;
+  /** exp(loss): never mixed with anything. */
+  perplexity: number;
+  /** Heads that are computed. */
+  heads: number;
+  /** Mean degeneration score of generated text, 0 to 5; absent where no text was generated. */
+  degeneration?: number;
+  /** The same of the baseline's text from the same prompts and seed. */
+  baseline_degeneration?: number;
+  /** Mean quality against the baseline's text, 0 to 1. */
+  quality?: number;
+}
+
+/** One line of `cycles.jsonl`: a plasticity cycle. */
+export interface PlasticityCycle {
+  /** 1, 2, ... */
+  cycle: number;
+  /** Whether it was kept; else everything was rolled back. */
+  success: boolean;
+  /** Why it was not kept. */
+  failure?: string;
+  /** Whether its transformation came from memory. */
+  replayed: boolean;
+  /** How heads to prune were chosen, and the share of the live heads. */
+  pruning_strategy: string;
+  /** Share of the live heads that were pruned, 0 to 1. */
+  pruning_level: number;
+  /** How heads to grow were chosen. */
+  growth_strategy: string;
+  /** Share of the pruned heads that were grown, 0 to 1. */
+  growth_ratio: number;
+  /** Optimizer steps after growth. */
+  training_steps: number;
+  /** Heads that it removed, `[layer, head]`. */
+  pruned_heads: [number, number][];
+  /** Heads that it brought back. */
+  grown_heads: [number, number][];
+  /** Before anything was done. */
+  initial: PlasticityMeasure;
+  /** After pruning. */
+  pruned: PlasticityMeasure;
+  /** After growth, whose heads have next to no influence yet. */
+  grown: PlasticityMeasure;
+  /** After training. */
+  final: PlasticityMeasure;
+  /** Validation loss of the unpruned twin after the same training steps, where controls run. */
+  unpruned_twin_loss?: number;
+  /** The same of random pruning and growth, as many heads each. */
+  random_pruning_loss?: number;
+  /** Relative drop of the perplexity, initial to final. */
+  perplexity_improvement: number;
+  /** Relative drop of the number of live heads. */
+  head_reduction: number;
+  /** Relative drop of perplexity x heads. */
+  efficiency_improvement: number;
+  /** Mean training loss over the last tenth of its steps; absent where there were none. */
+  final_loss?: number;
+  /** Ratings of the strategies after it. */
+  ratings: { pruning: Record<string, number>; growth: Record<string, number> };
+  /** Wall time in seconds. */
+  cycle_time_s: number;
 }
 
 /** One strategy in a {@linkcode BakeoffRecord}. */

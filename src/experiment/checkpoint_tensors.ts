@@ -15,27 +15,42 @@ export interface ArmSummary {
   live: LiveHeads;
   steps: number;
   measured: number;
+  /** Pruned heads that were kept: `[layer, head, steps when it went]`. */
+  stored?: [number, number, number][];
+  /** Heads whose influence rises: `[layer, head, steps since it came]`. */
+  growing?: [number, number, number][];
 }
+
+const PARTS = ["weights", "m", "v"] as const;
 
 /** An arm's state without its tensors. */
-export function armSummary({ name, live, optimizer: { steps, measured } }: ArmState): ArmSummary {
-  return { name, live, steps, measured };
+export function armSummary(state: ArmState): ArmSummary {
+  const { name, live, optimizer: { steps, measured }, stored = [], growing = [] } = state;
+  return {
+    name,
+    live,
+    steps,
+    measured,
+    stored: stored.map(({ layer, head, step }) => [layer, head, step]),
+    growing,
+  };
 }
 
-/** All tensors of some arms, named `arm/part/parameter`. */
+/** All tensors of some arms, named `arm/part/parameter` and `arm/stored/layer.head/part/parameter`. */
 export function armTensors(states: readonly ArmState[]): TensorToWrite[] {
-  return states.flatMap(({ name, weights, optimizer: { m, v, sums } }) => {
-    const list = (part: string, values: Weights): TensorToWrite[] =>
-      [...values].map(([parameter, data]) => (
-        { name: `${name}/${part}/${parameter}`, shape: [data.length], data }
-      ));
-    return [
-      ...list("weights", weights),
-      ...list("m", m),
-      ...list("v", v),
-      ...list("sums", new Map([["heads", sums]])),
-    ];
-  });
+  const list = (prefix: string, values: Weights): TensorToWrite[] =>
+    [...values].map(([parameter, data]) => (
+      { name: `${prefix}/${parameter}`, shape: [data.length], data }
+    ));
+  return states.flatMap(({ name, weights, optimizer: { m, v, sums }, stored = [] }) => [
+    ...list(`${name}/weights`, weights),
+    ...list(`${name}/m`, m),
+    ...list(`${name}/v`, v),
+    ...list(`${name}/sums`, new Map([["heads", sums]])),
+    ...stored.flatMap((head) =>
+      PARTS.flatMap((part) => list(`${storedPrefix(name, head)}/${part}`, head[part]))
+    ),
+  ]);
 }
 
 /** The states that {@linkcode armTensors} took apart. */
@@ -43,17 +58,31 @@ export function armStates(
   summaries: readonly ArmSummary[],
   tensors: ReadonlyMap<string, Float32Array>,
 ): ArmState[] {
-  return summaries.map(({ name, live, steps, measured }) => {
-    const collect = (part: string): Weights => {
-      const prefix = `${name}/${part}/`;
-      return new Map(
-        [...tensors].filter(([key]) => key.startsWith(prefix))
-          .map(([key, values]) => [key.slice(prefix.length), values]),
-      );
-    };
+  const collect = (folder: string): Weights => {
+    const prefix = `${folder}/`;
+    return new Map(
+      [...tensors].filter(([key]) => key.startsWith(prefix))
+        .map(([key, values]) => [key.slice(prefix.length), values]),
+    );
+  };
+  return summaries.map(({ name, live, steps, measured, stored = [], growing = [] }) => {
     const sums = tensors.get(`${name}/sums/heads`);
     if (sums === undefined) throw new TypeError(`The checkpoint lacks arm ${name}`);
-    const optimizer = { steps, measured, sums, m: collect("m"), v: collect("v") };
-    return { name, live, weights: collect("weights"), optimizer };
+    const part = (of: string) => collect(`${name}/${of}`);
+    return {
+      name,
+      live,
+      weights: part("weights"),
+      optimizer: { steps, measured, sums, m: part("m"), v: part("v") },
+      stored: stored.map(([layer, head, step]) => {
+        const own = (of: string) => collect(`${storedPrefix(name, { layer, head })}/${of}`);
+        return { layer, head, step, weights: own("weights"), m: own("m"), v: own("v") };
+      }),
+      growing,
+    };
   });
+}
+
+function storedPrefix(arm: ArmName, { layer, head }: { layer: number; head: number }): string {
+  return `${arm}/stored/${layer}.${head}`;
 }

@@ -11,7 +11,6 @@ import { learningRate, type Schedule } from "../optim/schedule.ts";
 import type { Arm as ArmName, MetricRow, Phase } from "../record.ts";
 import { Arm, type ArmState } from "./arm.ts";
 import { armStates, type ArmSummary, armSummary, armTensors } from "./checkpoint_tensors.ts";
-import type { ExperimentOptions } from "./options.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Materials } from "./setup.ts";
 
@@ -31,6 +30,22 @@ export interface LockstepState {
   arms: ArmSummary[];
 }
 
+/** What decides the training of a {@linkcode Lockstep}. */
+export interface LockstepOptions {
+  /** Sequences in a batch. */
+  batch_size: number;
+  /** Tokens in a sequence. */
+  max_length: number;
+  /** Decides the batches. */
+  seed: number;
+  /** AdamW's highest learning rate. */
+  learning_rate: number;
+  /** Steps over which it falls. */
+  horizon: number;
+  /** Whether arms keep what they prune, so that it can come back. */
+  keep?: boolean;
+}
+
 /** Several arms and the batches they share. The first arm is the model under study. */
 export class Lockstep implements Disposable {
   /** Optimizer steps taken. */
@@ -38,7 +53,7 @@ export class Lockstep implements Disposable {
   /** Tokens that each arm was trained on. */
   tokensSeen = 0;
   readonly #gpu: Gpu;
-  readonly #options: ExperimentOptions;
+  readonly #options: LockstepOptions;
   readonly #materials: Materials;
   readonly #recorder: Recorder;
   readonly #batches: TrainBatches;
@@ -48,14 +63,13 @@ export class Lockstep implements Disposable {
   #arms: Arm[] = [];
   #processed = 0;
 
-  constructor(gpu: Gpu, options: ExperimentOptions, materials: Materials, recorder: Recorder) {
+  constructor(gpu: Gpu, options: LockstepOptions, materials: Materials, recorder: Recorder) {
     this.#gpu = gpu;
     this.#options = options;
     this.#materials = materials;
     this.#recorder = recorder;
     const { batch_size: B, max_length: T, seed, learning_rate } = options;
-    const planned = options.warmup_steps + options.cycles * options.finetuning_steps;
-    const horizon = Math.max(1, options.training_steps || planned);
+    const horizon = Math.max(1, options.horizon);
     this.#batches = new TrainBatches(materials.parts.train, { B, T, seed });
     this.#schedule = {
       peak: learning_rate,
@@ -94,9 +108,9 @@ export class Lockstep implements Disposable {
   /** Puts other arms in place of those there are. */
   replace(states: readonly (Omit<ArmState, "optimizer"> & Partial<ArmState>)[]): void {
     this.dispose();
-    const { batch_size: B, max_length: T } = this.#options;
+    const { batch_size: B, max_length: T, keep = false } = this.#options;
     for (const state of states) {
-      this.#arms.push(new Arm(this.#gpu, this.#materials.model.config, state, { B, T }));
+      this.#arms.push(new Arm(this.#gpu, this.#materials.model.config, state, { B, T, keep }));
     }
   }
 

@@ -9,7 +9,6 @@ import { AnnController } from "../controller/ann_controller.ts";
 import { ControllerManager, type ManagerState } from "../controller/manager.ts";
 import type { HeadMetrics } from "../controller/metrics.ts";
 import { saveModel } from "../data/model_files.ts";
-import { RING } from "../gpt2/activations.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { chooseHeads, type ChosenHead, cycleTargets } from "../plasticity/prune.ts";
@@ -21,6 +20,7 @@ import { type Arm, undoGates } from "./arm.ts";
 import { finish } from "./finish.ts";
 import { DivergedError, Lockstep, type LockstepState } from "./lockstep.ts";
 import type { ExperimentOptions } from "./options.ts";
+import { Pace } from "./pace.ts";
 import { Recorder } from "./recorder.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
@@ -81,8 +81,6 @@ interface SavedState {
 const SMOOTHING = 10;
 /** Milliseconds after which timers and signals are let in. */
 const YIELD_MS = 100;
-/** Milliseconds of work that the device may be given ahead: Ctrl-C waits for them. */
-const READ_MS = 1000;
 
 /** A run of the experiment. Dispose it to free the device's memory. */
 export class NeuralPlasticityExperiment implements Disposable {
@@ -99,6 +97,7 @@ export class NeuralPlasticityExperiment implements Disposable {
   readonly #recorder: Recorder;
   readonly #lockstep: Lockstep;
   readonly #targets: number[];
+  readonly #pace = new Pace();
   #random: Random;
   #controlRandom: Random;
   #manager: ControllerManager | null = null;
@@ -106,9 +105,6 @@ export class NeuralPlasticityExperiment implements Disposable {
   #lastCheckpoint: string | undefined;
   #resumedAt = performance.now();
   #yieldedAt = performance.now();
-  #readAt = performance.now();
-  /** Steps from one reading of results to the next. */
-  #readEvery = 1;
   #savedAt = performance.now();
   #between: string | undefined;
 
@@ -150,7 +146,9 @@ export class NeuralPlasticityExperiment implements Disposable {
       cycle: this.#cursor.cycle,
       elapsed: this.#elapsed(),
     }));
-    this.#lockstep = new Lockstep(gpu, options, materials, this.#recorder);
+    const { warmup_steps, cycles, finetuning_steps, training_steps } = options;
+    const horizon = training_steps || warmup_steps + cycles * finetuning_steps;
+    this.#lockstep = new Lockstep(gpu, { ...options, horizon }, materials, this.#recorder);
   }
 
   /**
@@ -445,9 +443,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     const cursor = this.#cursor;
     const phase = cursor.stage === "warmup" ? "warmup" : "finetuning";
     const losses = await this.#lockstep.read(phase);
-    const perStep = (performance.now() - this.#readAt) / losses.length;
-    this.#readEvery = Math.max(1, Math.min(RING / 2, Math.round(READ_MS / perStep)));
-    this.#readAt = performance.now();
+    this.#pace.read(losses.length);
     if (cursor.stage === "warmup") cursor.warmupLosses.push(...losses);
     this.#listeners.onProgress?.({
       phase,
@@ -462,7 +458,7 @@ export class NeuralPlasticityExperiment implements Disposable {
   /** Lets timers and signals in now and then, reads results, and stops where asked to. */
   async #pause(signal?: AbortSignal): Promise<void> {
     const now = performance.now();
-    if (this.#lockstep.unread >= this.#readEvery) await this.#read();
+    if (this.#pace.due(this.#lockstep.unread)) await this.#read();
     else if (now - this.#yieldedAt > YIELD_MS) await new Promise((resolve) => setTimeout(resolve));
     else if (!signal?.aborted) return;
     this.#yieldedAt = performance.now();

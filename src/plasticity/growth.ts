@@ -26,6 +26,8 @@ export interface GrowthInputs {
   readonly live: LiveHeads;
   /** Heads in each layer of the full model. */
   readonly NH: number;
+  /** For each layer the pruned heads that may grow; all of them unless given. */
+  readonly candidates?: LiveHeads;
   /** d loss / d gate on calibration text, pruned heads among the others at gate 0. */
   readonly gateGrad?: ArrayLike<number>;
   /** Entropy of each live head's rows, each over the ln of the keys it sees: 0 to 1. */
@@ -136,8 +138,8 @@ export function scoreGrowth(strategy: GrowthStrategy, inputs: GrowthInputs): Flo
     );
   }
   const scores = info.score(inputs);
-  const { live, NH } = inputs;
-  checkPerHead(`${strategy} score`, scores, { L: live.length, NH, live: prunedHeads(live, NH) });
+  const { NH, live: { length: L } } = inputs;
+  checkPerHead(`${strategy} score`, scores, { L, NH, live: candidatesOf(inputs) });
   return scores;
 }
 
@@ -146,17 +148,18 @@ export function scoreGrowth(strategy: GrowthStrategy, inputs: GrowthInputs): Flo
  * head.
  *
  * @param count Heads to grow; as many as there are where there are fewer.
+ * @param candidates For each layer the pruned heads that may grow; all of them unless given.
  */
 export function chooseGrowth(
   scores: Float32Array,
   live: LiveHeads,
-  { count }: { count: number },
+  { count, candidates }: { count: number; candidates?: LiveHeads },
 ): ChosenGrowth[] {
   if (!Number.isInteger(count) || count < 0) {
     throw new RangeError(`count must be a whole number, 0 or more: ${count}`);
   }
   const NH = scores.length / live.length;
-  const ranking = prunedHeads(live, NH)
+  const ranking = (candidates ?? prunedHeads(live, NH))
     .flatMap((heads, layer) =>
       heads.map((head) => ({ layer, head, score: scores[layer * NH + head] }))
     )
@@ -211,13 +214,18 @@ function relative(values: ArrayLike<number>): Float64Array {
   return mean > 0 ? own.map((value) => value / mean) : own;
 }
 
-/** Scores of pruned heads; `nth` counts them within their layer from 0. */
+function candidatesOf({ candidates, live, NH }: GrowthInputs): LiveHeads {
+  return candidates ?? prunedHeads(live, NH);
+}
+
+/** Scores of the candidates; `nth` counts them within their layer from 0. */
 function perPruned(
-  { live, NH }: GrowthInputs,
+  inputs: GrowthInputs,
   score: (index: number, layer: number, nth: number) => number,
 ): Float32Array {
+  const { live, NH } = inputs;
   const out = new Float32Array(live.length * NH).fill(NaN);
-  prunedHeads(live, NH).forEach((heads, layer) =>
+  candidatesOf(inputs).forEach((heads, layer) =>
     heads.forEach((head, nth) => out[layer * NH + head] = score(layer * NH + head, layer, nth))
   );
   return out;

@@ -1,0 +1,491 @@
+/**
+ * The plasticity system: cycles that prune, measure, grow and learn, of which those that fail are
+ * undone, and from which the choice of the next strategies learns.
+ *
+ * @module
+ */
+import { Generator } from "../gpt2/generate.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { compareSamples } from "../plasticity/degeneration.ts";
+import { measureDormant } from "../plasticity/dormant.ts";
+import {
+  chooseGrowth,
+  type ChosenGrowth,
+  type GrowthInputs,
+  GROWTHS,
+  type GrowthStrategy,
+  scoreGrowth,
+} from "../plasticity/growth.ts";
+import { HeadLearningRates } from "../plasticity/head_learning_rates.ts";
+import { gainsBetween, type Transformation, TransformationMemory } from "../plasticity/memory.ts";
+import type { GrownHead } from "../plasticity/plastic_model.ts";
+import { chooseHeads, type ChosenHead } from "../plasticity/prune.ts";
+import { type Ratings, startRatings, StrategyRatings } from "../plasticity/ratings.ts";
+import { donorParts, freshParts, type Regrowth } from "../plasticity/regrow.ts";
+import { importanceScores, type Strategy } from "../plasticity/scores.ts";
+import type { CyclePlan } from "../plasticity/adaptation.ts";
+import { Random, type RandomState } from "../random.ts";
+import type { PlasticityCycle, PlasticityMeasure } from "../record.ts";
+import { scoreArm } from "./analysis.ts";
+import type { Arm } from "./arm.ts";
+import type { Lockstep } from "./lockstep.ts";
+import { Pace } from "./pace.ts";
+import type { Recorder } from "./recorder.ts";
+import { type Materials, samplePrompts } from "./setup.ts";
+
+/** What a cycle may do, and when it counts as a success. */
+export interface PlasticityOptions {
+  /** Most that the perplexity may rise, as a share of what it was. */
+  max_perplexity_increase: number;
+  /** Highest mean degeneration score of generated text, 0 to 5. */
+  max_degeneration_score: number;
+  /** What grown heads begin with. */
+  regrowth: Regrowth;
+  /** Learning-rate factor of grown heads at its highest. */
+  growth_boost: number;
+  /** Tokens in each generated text. */
+  sample_tokens: number;
+  /** Decides donors' noise, fresh weights, random choices and samples. */
+  seed: number;
+}
+
+/** The options used where nothing else is said. */
+export const PLASTICITY_DEFAULTS: PlasticityOptions = {
+  max_perplexity_increase: 0.15,
+  max_degeneration_score: 3,
+  regrowth: "warm",
+  growth_boost: 5,
+  sample_tokens: 48,
+  seed: 42,
+};
+
+/** Strategies that a cycle may draw; the exact but slow oracle is not among them. */
+export const PRUNING_CHOICES: readonly Strategy[] = [
+  "entropy",
+  "gradient",
+  "combined",
+  "magnitude",
+  "random",
+  "taylor",
+  "fisher",
+  "output_norm",
+];
+
+/** Growth strategies that a cycle may draw. */
+export const GROWTH_CHOICES = Object.keys(GROWTHS) as readonly GrowthStrategy[];
+
+/** What a cycle is asked to do. */
+export interface CycleRequest extends CyclePlan {
+  /** Counts cycles, from 1. */
+  readonly cycle: number;
+  /** Multipliers of the strategies' ratings for this draw: a controller's preferences. */
+  readonly preferences?: { readonly pruning?: Ratings; readonly growth?: Ratings };
+}
+
+/** Where the system works. */
+export interface PlasticitySetting {
+  /** The device. */
+  gpu: Gpu;
+  /** The models, the one under study first; made with `keep`. */
+  lockstep: Lockstep;
+  /** The model as it was loaded, and the text. */
+  materials: Materials;
+  /** Where prunings and growths are recorded. */
+  recorder: Recorder;
+  /** A line for the terminal. */
+  onMessage?(line: string): void;
+  /** Called when results have been read, with the steps of this cycle that are done. */
+  onStep?(done: number, loss: number): void;
+}
+
+/** The system's own state, besides the models'. */
+export interface PlasticitySystemState {
+  random: RandomState;
+  choices: RandomState;
+  ratings: ReturnType<StrategyRatings["toJSON"]>;
+  memory: ReturnType<TransformationMemory["toJSON"]>;
+  rates: ReturnType<HeadLearningRates["toJSON"]>;
+  baselineTexts: string[];
+}
+
+const SAMPLING = { temperature: 0.8, topK: 40, topP: 0.95 };
+const PROMPTS = { count: 4, length: 12 };
+
+/** Growth warms up over half a usual cycle and cools down over a few. */
+const RATES = { warmupSteps: 50, cooldownSteps: 300 };
+
+/** Prunes, measures, grows and learns, one cycle at a call. */
+export class AdaptivePlasticitySystem {
+  /** What a cycle may do. */
+  readonly options: PlasticityOptions;
+  /** How well each strategy has done. */
+  ratings: StrategyRatings;
+  /** Transformations that worked. */
+  memory: TransformationMemory;
+  readonly #setting: PlasticitySetting;
+  readonly #prompts: Uint32Array[];
+  #rates: HeadLearningRates;
+  #gates: Float32Array;
+  /** What training depends on: rolled back with the models. */
+  #random: Random;
+  /** What the choice of strategies depends on: it goes on, or a failed cycle would repeat itself. */
+  #choices: Random;
+  #baselineTexts: string[] = [];
+  #importance: Float32Array = new Float32Array();
+
+  /** @param memory Transformations of an earlier run; none unless given. */
+  constructor(
+    setting: PlasticitySetting,
+    options: Partial<PlasticityOptions> = {},
+    memory = new TransformationMemory(),
+  ) {
+    this.#setting = setting;
+    this.options = { ...PLASTICITY_DEFAULTS, ...options };
+    this.memory = memory;
+    this.ratings = new StrategyRatings({
+      pruning: startRatings(PRUNING_CHOICES),
+      growth: startRatings(GROWTH_CHOICES),
+    });
+    const { materials } = setting, { L, NH } = materials.model.config;
+    const { growth_boost: boost, seed } = this.options;
+    this.#rates = new HeadLearningRates({ L, NH }, { ...RATES, boost });
+    this.#gates = new Float32Array(L * NH).fill(1);
+    this.#random = new Random(seed, 5);
+    this.#choices = new Random(seed, 6);
+    this.#prompts = samplePrompts(materials, PROMPTS).map((text) =>
+      materials.tokenizer.encode(text)
+    );
+  }
+
+  /** The model under study. */
+  get #studied(): Arm {
+    return this.#setting.lockstep.pruned;
+  }
+
+  /** Gates of all heads, `[L, NH]`: what a controller wants of them. */
+  setGates(gates: Float32Array): void {
+    this.#gates = gates.slice();
+    this.#studied.setGates(gates);
+  }
+
+  /** Writes the texts that later ones are compared with; call it once, before the first cycle. */
+  async begin(signal?: AbortSignal): Promise<PlasticityMeasure> {
+    this.#baselineTexts = await this.#write(signal);
+    return await this.#measure({ text: true }, signal);
+  }
+
+  /**
+   * Evaluates, prunes, measures, grows, learns and evaluates. A cycle whose perplexity rose too far,
+   * or whose texts degenerated, is undone to the last bit in every arm: weights, moments, gates,
+   * batches and the generator.
+   *
+   * @throws {RangeError} If the plan is out of range, or no head may be pruned.
+   */
+  async runCycle(request: CycleRequest, signal?: AbortSignal): Promise<PlasticityCycle> {
+    const started = performance.now();
+    const { lockstep, recorder } = this.#setting;
+    const before = await this.#snapshot();
+    const initial = await this.#measure({ text: true }, signal);
+    const { replayed, ...how } = this.#choose(request);
+
+    const pruned_heads = await this.#prune(how.pruning_strategy, how.pruning_level);
+    const pruned = await this.#measure({}, signal);
+    const grown_heads = await this.#grow(how.growth_strategy, how.growth_ratio);
+    const grown = await this.#measure({}, signal);
+    const final_loss = await this.#learn(request.training_steps, signal);
+    const final = await this.#measure({ text: true }, signal);
+    const losses = await lockstep.evaluate("finetuning", request.cycle);
+    const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
+
+    const { improvement, ...gains } = gainsBetween(initial, final);
+    const failure = this.#failure(initial, final);
+    const outcome = failure === undefined
+      ? { success: true as const, improvement }
+      : { success: false as const };
+    this.ratings.update({ pruning: how.pruning_strategy, growth: how.growth_strategy }, outcome);
+    if (failure !== undefined) {
+      await recorder.event({ event: "rollback", reason: failure });
+      this.#restore(before);
+    } else if (!replayed) {
+      this.memory.remember({
+        description: `prune ${pruned_heads.length} by ${how.pruning_strategy}, ` +
+          `grow ${grown_heads.length} by ${how.growth_strategy}`,
+        ...how,
+        perplexity_improvement: gains.perplexity_improvement,
+        head_reduction: gains.head_reduction,
+        degeneration_change: final.degeneration! - initial.degeneration!,
+        improvement,
+        timestamp: new Date().toISOString(),
+      });
+    }
+    return {
+      cycle: request.cycle,
+      success: failure === undefined,
+      ...(failure !== undefined && { failure }),
+      replayed,
+      ...how,
+      training_steps: request.training_steps,
+      pruned_heads,
+      grown_heads,
+      initial,
+      pruned,
+      grown,
+      final,
+      ...(twin !== undefined && { unpruned_twin_loss: twin }),
+      ...(random !== undefined && { random_pruning_loss: random }),
+      ...gains,
+      ...(final_loss !== undefined && { final_loss }),
+      ratings: this.ratings.toJSON(),
+      cycle_time_s: (performance.now() - started) / 1e3,
+    };
+  }
+
+  /** The system's own state; the models' is the lockstep's. */
+  get state(): PlasticitySystemState {
+    return {
+      random: this.#random.state,
+      choices: this.#choices.state,
+      ratings: this.ratings.toJSON(),
+      memory: this.memory.toJSON(),
+      rates: this.#rates.toJSON(),
+      baselineTexts: [...this.#baselineTexts],
+    };
+  }
+
+  /** Goes on from a saved state; restore the lockstep first, and set the gates after. */
+  restore(state: PlasticitySystemState): void {
+    this.#random = Random.restore(state.random);
+    this.#choices = Random.restore(state.choices);
+    this.ratings = StrategyRatings.fromJSON(state.ratings);
+    this.memory = TransformationMemory.fromJSON(state.memory);
+    this.#rates = HeadLearningRates.fromJSON(state.rates);
+    this.#baselineTexts = [...state.baselineTexts];
+    this.#studied.setHeadFactors(this.#rates.factors());
+  }
+
+  async #snapshot(): Promise<Snapshot> {
+    const saved = await this.#setting.lockstep.save();
+    const rates = this.#rates.toJSON(), random = this.#random.state;
+    return { ...saved, rates, random, gates: this.#gates.slice() };
+  }
+
+  #restore({ state, tensors, rates, random, gates }: Snapshot): void {
+    const values = new Map(tensors.map(({ name, data }) => [name, data]));
+    this.#setting.lockstep.restore(state, values);
+    this.#rates = HeadLearningRates.fromJSON(rates);
+    this.#random = Random.restore(random);
+    this.setGates(gates);
+    this.#studied.setHeadFactors(this.#rates.factors());
+  }
+
+  // ---- the parts of a cycle -----------------------------------------------------------------
+
+  /** What to do: a remembered transformation, or strategies drawn by rating. */
+  #choose({ pruning_level, growth_ratio, preferences }: CycleRequest): Chosen {
+    const draw = () => this.#choices.next();
+    const known = this.memory.drawReplay(draw);
+    if (known) {
+      return {
+        replayed: true,
+        pruning_strategy: known.pruning_strategy as Strategy,
+        pruning_level: known.pruning_level,
+        growth_strategy: known.growth_strategy as GrowthStrategy,
+        growth_ratio: known.growth_ratio,
+      };
+    }
+    return {
+      replayed: false,
+      pruning_strategy: this.ratings.draw("pruning", draw, preferences?.pruning) as Strategy,
+      pruning_level,
+      growth_strategy: this.ratings.draw("growth", draw, preferences?.growth) as GrowthStrategy,
+      growth_ratio,
+    };
+  }
+
+  async #prune(strategy: Strategy, level: number): Promise<[number, number][]> {
+    const { lockstep, materials: { calibration }, recorder } = this.#setting;
+    const arm = this.#studied, { live } = arm.model, gates = arm.effectiveGates;
+    const { metrics, scores } = await scoreArm(arm, calibration, {
+      strategy,
+      gates,
+      random: () => this.#random.next(),
+    });
+    await recorder.heads(metrics, gates, scores);
+    this.#importance = importanceScores(metrics, gates);
+    const spare = live.reduce((sum, heads) => sum + Math.max(0, heads.length - 1), 0);
+    const count = Math.min(spare, Math.max(1, Math.floor(arm.model.heads * level)));
+    const chosen = chooseHeads(scores, live, { count });
+    await this.#removeFrom(arm, chosen, strategy);
+    this.#rates.prune(chosen);
+    const control = lockstep.control("random_pruning");
+    if (control) {
+      const drawn = Float32Array.from(scores, () => this.#random.next());
+      await this.#removeFrom(control, chooseHeads(drawn, control.model.live, { count }), "random");
+    }
+    return chosen.map(({ layer, head }) => [layer, head]);
+  }
+
+  async #removeFrom(arm: Arm, heads: readonly ChosenHead[], strategy: string): Promise<void> {
+    await arm.prune(heads);
+    for (const { layer, head, score, rank, of } of heads) {
+      const event = { event: "prune", layer, head, strategy, score, rank, of } as const;
+      await this.#setting.recorder.event(event, arm.name);
+    }
+  }
+
+  async #grow(strategy: GrowthStrategy, ratio: number): Promise<[number, number][]> {
+    const { lockstep } = this.#setting;
+    const arm = this.#studied, { live, totalHeads, heads } = arm.model;
+    const count = Math.min(
+      arm.stored.length,
+      Math.max(1, Math.floor(ratio * (totalHeads - heads))),
+    );
+    if (count === 0) return [];
+    // a head that was pruned before this run began has left nothing that could come back
+    const candidates = storedByLayer(arm);
+    const inputs = { ...await this.#growthInputs(arm, strategy), candidates };
+    const chosen = chooseGrowth(scoreGrowth(strategy, inputs), live, { count, candidates });
+    await this.#addTo(arm, chosen, strategy);
+    this.#rates.grow(chosen);
+    const control = lockstep.control("random_pruning");
+    if (control) {
+      const drawn = Float32Array.from({ length: totalHeads }, () => this.#random.next());
+      const own = { count, candidates: storedByLayer(control) };
+      await this.#addTo(control, chooseGrowth(drawn, control.model.live, own), "random");
+    }
+    return chosen.map(({ layer, head }) => [layer, head]);
+  }
+
+  /** Measures what a growth strategy needs. */
+  async #growthInputs(arm: Arm, strategy: GrowthStrategy): Promise<GrowthInputs> {
+    const { gpu, materials: { calibration } } = this.#setting;
+    const { model: { live }, config: { NH }, trainer } = arm;
+    const random = () => this.#random.next();
+    const base = { live, NH, random };
+    const { needs, dormant } = GROWTHS[strategy];
+    if (dormant) {
+      const { B, T } = trainer.acts;
+      return { ...base, ...await measureDormant(gpu, arm, calibration, { B, T }) };
+    }
+    if (!needs.includes("entropy")) return base;
+    trainer.discardMetrics();
+    for (const { inputs, targets } of calibration) trainer.measure(inputs, targets);
+    return { ...base, ...await trainer.readMetrics() };
+  }
+
+  async #addTo(arm: Arm, heads: readonly ChosenGrowth[], strategy: string): Promise<void> {
+    const { recorder } = this.#setting, { regrowth } = this.options;
+    const grown: GrownHead[] = [];
+    const { live, weights, optimizer: { m, v } } = await arm.state();
+    const model = { live, weights, m, v };
+    for (const { layer, head } of heads) {
+      const stored = arm.stored.find((one) => one.layer === layer && one.head === head)!;
+      const parts = regrowth === "warm"
+        ? stored
+        : regrowth === "donor"
+        ? donorParts(arm.config, model, { layer, head: this.#donor(arm, layer) }, this.#random)
+        : freshParts(arm.config, model, layer, this.#random);
+      grown.push({ layer, head, parts });
+    }
+    await arm.grow(grown);
+    for (const { layer, head, score, rank, of } of heads) {
+      const event = { event: "grow", layer, head, strategy, regrowth, score, rank, of } as const;
+      await recorder.event(event, arm.name);
+    }
+  }
+
+  /** The layer's most useful live head, by the importance measured before the last pruning. */
+  #donor({ model: { live }, config: { NH } }: Arm, layer: number): number {
+    return live[layer].reduce((best, head) =>
+      this.#importance[layer * NH + head] > this.#importance[layer * NH + best] ? head : best
+    );
+  }
+
+  /** Trains every arm on the same batches; returns the mean loss over the last tenth of the steps. */
+  async #learn(steps: number, signal?: AbortSignal): Promise<number | undefined> {
+    const { lockstep, onStep } = this.#setting;
+    const pace = new Pace(), losses: number[] = [];
+    for (let step = 1; step <= steps; step++) {
+      if (this.#rates.boosted) this.#studied.setHeadFactors(this.#rates.factors());
+      lockstep.train(false);
+      this.#rates.step();
+      if (step < steps && !pace.due(lockstep.unread)) continue;
+      const read = await lockstep.read("finetuning");
+      pace.read(read.length);
+      losses.push(...read);
+      onStep?.(step, read[read.length - 1]);
+      signal?.throwIfAborted();
+    }
+    this.#studied.setHeadFactors(this.#rates.factors());
+    const last = losses.slice(-Math.max(1, Math.ceil(steps / 10)));
+    return last.length > 0 ? last.reduce((a, b) => a + b, 0) / last.length : undefined;
+  }
+
+  async #measure(
+    { text = false }: { text?: boolean },
+    signal?: AbortSignal,
+  ): Promise<PlasticityMeasure> {
+    const { materials: { validation } } = this.#setting;
+    const { trainer, model: { heads } } = this.#studied;
+    const { loss, perplexity } = await trainer.evaluator.evaluate(validation, signal);
+    if (!text) return { loss, perplexity, heads };
+    const texts = await this.#write(signal);
+    const { degeneration, baseline_degeneration, quality } = compareSamples(
+      texts.map((own, i) => ({ text: own, baseline: this.#baselineTexts[i] })),
+    );
+    return { loss, perplexity, heads, degeneration, baseline_degeneration, quality };
+  }
+
+  /** Continues the prompts, always with the same seed. */
+  async #write(signal?: AbortSignal): Promise<string[]> {
+    const { materials: { tokenizer, model: { config } } } = this.#setting;
+    const longest = Math.max(...this.#prompts.map(({ length }) => length));
+    using generator = new Generator(this.#studied.model);
+    const written = await generator.generate({
+      prompts: this.#prompts,
+      maxNewTokens: Math.min(this.options.sample_tokens, config.T - longest),
+      seed: this.options.seed,
+      vocabSize: tokenizer.vocabSize,
+      ...SAMPLING,
+    }, signal && { signal });
+    return written.map((tokens, i) => tokenizer.decode(tokens.subarray(this.#prompts[i].length)));
+  }
+
+  /** Why a cycle is not kept; nothing where it is. */
+  #failure(initial: PlasticityMeasure, final: PlasticityMeasure): string | undefined {
+    const { max_perplexity_increase, max_degeneration_score } = this.options;
+    const rise = final.perplexity / initial.perplexity - 1;
+    if (!(rise <= max_perplexity_increase)) {
+      const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+      return `perplexity rose by ${percent(rise)}, more than ${percent(max_perplexity_increase)}`;
+    }
+    if (!(final.degeneration! <= max_degeneration_score)) {
+      return `texts degenerated: score ${
+        final.degeneration!.toFixed(2)
+      }, above ${max_degeneration_score}`;
+    }
+  }
+}
+
+/** For each layer the pruned heads that an arm has kept. */
+function storedByLayer({ stored, config: { L } }: Arm): number[][] {
+  return Array.from(
+    { length: L },
+    (_, layer) =>
+      stored.filter((head) => head.layer === layer).map(({ head }) => head).sort((a, b) => a - b),
+  );
+}
+
+/** Everything that a failed cycle puts back. */
+interface Snapshot extends Awaited<ReturnType<Lockstep["save"]>> {
+  rates: ReturnType<HeadLearningRates["toJSON"]>;
+  random: RandomState;
+  gates: Float32Array;
+}
+
+/** How a cycle prunes and grows. */
+interface Chosen extends Pick<Transformation, "pruning_level" | "growth_ratio"> {
+  replayed: boolean;
+  pruning_strategy: Strategy;
+  growth_strategy: GrowthStrategy;
+}
