@@ -48,7 +48,7 @@ export {
   TrainBatches,
   type TrainBatchesState,
 } from "./src/data/batches.ts";
-export { type RandomState } from "./src/random.ts";
+export { Random, type RandomState } from "./src/random.ts";
 export { embeddedModel, type Materials } from "./src/experiment/setup.ts";
 export {
   evaluateText,
@@ -96,6 +96,51 @@ export {
   type StrategyInfo,
 } from "./src/plasticity/scores.ts";
 export { chooseHeads, type ChooseOptions, type ChosenHead } from "./src/plasticity/prune.ts";
+
+// Growth: heads that come back, and text that shows whether they should have.
+export {
+  chooseGrowth,
+  type ChosenGrowth,
+  GROWTH_NAMES,
+  type GrowthInfo,
+  type GrowthInputs,
+  GROWTHS,
+  type GrowthStrategy,
+  liveCorrelations,
+  scoreGrowth,
+} from "./src/plasticity/growth.ts";
+export {
+  donorParts,
+  freshParts,
+  type HeadParts,
+  type ModelParts,
+  type Regrowth,
+  REGROWTHS,
+  type StoredHead,
+} from "./src/plasticity/regrow.ts";
+export {
+  type GrownHead,
+  influence,
+  PlasticModel,
+  type PlasticOptions,
+  type PlasticState,
+  RAMP_STEPS,
+} from "./src/plasticity/plastic_model.ts";
+export { type HeadPlace } from "./src/gpt2/heads.ts";
+export { leaveOneOut, type LeftOut } from "./src/plasticity/leave_one_out.ts";
+export { type DormantMetrics, measureDormant } from "./src/plasticity/dormant.ts";
+export {
+  type ComparedPair,
+  compareSamples,
+  type Degeneration,
+  degeneration,
+  type DegenerationParts,
+  type QualityParts,
+  type SampleComparison,
+  type TextPair,
+  type TextQuality,
+  textQuality,
+} from "./src/plasticity/degeneration.ts";
 
 // The experiment, what it records, and the report.
 export {

@@ -62,7 +62,12 @@ export class PlasticModel implements Disposable {
   #gates: Float32Array;
   #factors: Float32Array;
 
-  /** @param state Where to begin; without `optimizer`, moments are zero. */
+  /**
+   * Allocates model and trainer.
+   *
+   * @param state Where to begin; without `optimizer`, moments are zero.
+   * @throws {GpuError} If the adapter cannot hold it.
+   */
   constructor(
     gpu: Gpu,
     config: Gpt2Config,
@@ -231,11 +236,13 @@ export class PlasticModel implements Disposable {
     this.model.setGates(this.effectiveGates);
   }
 
+  /** Frees model and trainer; what was stored on the host is gone with it. */
   dispose(): void {
     this.trainer.dispose();
     this.model.dispose();
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
