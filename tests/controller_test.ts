@@ -554,3 +554,26 @@ Deno.test("broken state and settings out of range are refused by name and value"
   refuses({ minGateChange: NaN }, /minGateChange must be 0 or more: NaN$/);
   refuses({ nope: 1 } as object, /^TypeError: Unknown manager setting: nope$/);
 });
+
+Deno.test("heads that grow are live again, with open gates and no momentum", () => {
+  const controller = new AnnController({ L: 2, NH: 3 });
+  const manager = new ControllerManager(controller, { updateFrequency: 1, warmupSteps: 0 });
+  controller.gradientStep([1, 1, 1, 1, 1, 1], 0.01);
+  manager.prune([{ layer: 0, head: 1 }, { layer: 1, head: 2 }]);
+  assert.deepEqual([controller.gate(1), controller.gate(5)], [0, 0]);
+  manager.grow([{ layer: 1, head: 2 }]);
+  assert.deepEqual(controller.live, [[0, 2], [0, 1, 2]]);
+  assert.equal(controller.logits[5], 3);
+  const { m, v } = controller.toJSON();
+  assert.deepEqual([m[5], v[5]], [0, 0]);
+  assert.notEqual(m[4], 0);
+  for (const place of [{ layer: 1, head: 2 }, { layer: 0, head: 3 }, { layer: 2, head: 0 }]) {
+    assert.throws(
+      () => manager.grow([place]),
+      /Cannot grow layer \d head \d: it is not a pruned head/,
+    );
+  }
+  const pair = [{ layer: 0, head: 1 }, { layer: 0, head: 1 }];
+  assert.throws(() => manager.grow(pair), RangeError);
+  assert.deepEqual(controller.live, [[0, 2], [0, 1, 2]], "nothing changed");
+});

@@ -156,6 +156,32 @@ export class AnnController {
   }
 
   /**
+   * Marks heads as live (again): their logits begin at `initValue`, without momentum.
+   *
+   * @throws {RangeError} If one of them is live, named twice or out of range; then none is marked.
+   */
+  grow(heads: readonly { layer: number; head: number }[]): void {
+    const come = new Set<number>();
+    for (const { layer, head } of heads) {
+      const i = layer * this.NH + head;
+      const inRange = this.#live[layer] !== undefined && head >= 0 && head < this.NH;
+      if (!inRange || !Number.isInteger(head) || this.#mask[i] || come.has(i)) {
+        throw new RangeError(`Cannot grow layer ${layer} head ${head}: it is not a pruned head`);
+      }
+      come.add(i);
+    }
+    for (const i of come) {
+      this.#mask[i] = 1;
+      this.logits[i] = this.config.initValue;
+      this.#m[i] = this.#v[i] = 0;
+    }
+    this.#live = this.#live.map((_, layer) =>
+      Array.from({ length: this.NH }, (_, head) => head)
+        .filter((head) => this.#mask[layer * this.NH + head])
+    );
+  }
+
+  /**
    * Checks metrics before anything is changed by them: their sizes, finite numbers, and that every
    * live head was measured.
    *

@@ -275,6 +275,16 @@ export class ControllerManager {
     this.forgetPlateau();
   }
 
+  /**
+   * Tells that heads have come (back) to the model: their gates are open, and a plateau is forgotten.
+   *
+   * @throws {RangeError} If one of them is live; then nothing changes.
+   */
+  grow(heads: readonly { layer: number; head: number }[]): void {
+    this.controller.grow(heads);
+    this.forgetPlateau();
+  }
+
   /** The whole state; {@linkcode ControllerManager.fromJSON} goes on from it with the same bits. */
   toJSON(): ManagerState {
     return {
