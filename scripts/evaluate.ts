@@ -10,6 +10,7 @@ import {
   parseCommand,
   preparing,
   printJson,
+  refuse,
   runMain,
   textOption,
   wholeOption,
@@ -24,7 +25,7 @@ const AFTER =
 window scored count. A smaller stride gives tokens more context: lower loss, more time.
 
 Examples:
-  deno task evaluate --text_file moby_dick
+  deno task evaluate --text_file moby_dick    # all of it, also what the embedded model learned from
   deno task evaluate --model_name runs/RUN/model --text_file my.txt --stride 64 --json`;
 
 await runMain(async (signal) => {
@@ -36,7 +37,7 @@ await runMain(async (signal) => {
     .addOption(modelOption())
     .addOption(
       new Option("--text_file <file>", "moby_dick (embedded), or a UTF-8 text file")
-        .makeOptionMandatory().argParser(textOption("text_file")),
+        .argParser(textOption("text_file")),
     )
     .addOption(
       new Option("--max_length <tokens>", "tokens in a window (default: the model's context)")
@@ -52,12 +53,18 @@ await runMain(async (signal) => {
     )
     .option("--json", "print the result as one JSON line");
   const { model_name, text_file, max_length, stride, batch_size, json } = parseCommand(command);
+  if (text_file === undefined) {
+    return refuse("text_file is needed: moby_dick, or a UTF-8 text file");
+  }
   const { gpu, model, text } = await preparing(async () => {
     const model = await openModel(model_name);
     const { text } = await loadText(text_file);
     return { gpu: await Gpu.open(), model, text };
   });
   using _gpu = gpu;
+  console.error(
+    `adapter: ${gpu.info.name}; scoring ${text.length.toLocaleString("en-US")} characters`,
+  );
   const result = await preparing(() =>
     evaluateText(gpu, model, text, {
       ...(max_length !== undefined && { maxLength: max_length }),

@@ -51,7 +51,10 @@ const GROUPS: Record<string, Partial<Record<keyof ExperimentOptions, [string, st
     test_tokens: ["<tokens>", "test tokens scored at the end, 0 for all"],
   },
   "Pruning:": {
-    pruning_level: ["<share>", "share of heads that are gone at the end, 0 to 1"],
+    pruning_level: [
+      "<share>",
+      "share of heads that are gone at the end, 0 to 1; each layer keeps one",
+    ],
     cycles: ["<number>", "times to prune and fine-tune"],
     strategy: ["<name>", "which heads go first; see below"],
     controller_reg_weight: ["<weight>", "L1 weight of the controller's gates"],

@@ -35,7 +35,8 @@ await runMain(async (signal) => {
     name: "deno task pretrain",
     description: "Trains a byte-level BPE tokenizer and a GPT-2 from scratch on a text.",
     after:
-      "The folder gets the model in Hugging Face's layout; FOLDER.training.json is the record.",
+      "The folder gets the model in Hugging Face's layout; FOLDER.training.json is the record. " +
+      "There are no checkpoints: Ctrl-C ends it for good.",
   })
     .addOption(
       new Option("--text <file>", "moby_dick (embedded), or a UTF-8 text file")
@@ -45,6 +46,7 @@ await runMain(async (signal) => {
       new Option("--output_dir <dir>", "where the model goes")
         .default("pretrained").argParser(textOption("output_dir")),
     )
+    .option("--overwrite", "replace a model that an earlier pretraining left in output_dir")
     .addOption(whole("n_layer", "layers", 4))
     .addOption(whole("n_head", "heads in a layer", 8))
     .addOption(whole("n_embd", "channels", 128))
@@ -79,6 +81,11 @@ await runMain(async (signal) => {
   const output = resolve(o.output_dir), recordFile = `${output}.training.json`;
   const { gpu, options, materials } = await preparing(async () => {
     await checkSavable(output);
+    if (!o.overwrite && await holdsModel(output)) {
+      throw new Deno.errors.AlreadyExists(
+        `${o.output_dir} holds a model: give another folder, or --overwrite`,
+      );
+    }
     await checkRecord(recordFile);
     const options = {
       corpus: await loadText(o.text),
@@ -119,6 +126,15 @@ await runMain(async (signal) => {
       `(bigram ${bigram.toFixed(4)}, trigram ${trigram.toFixed(4)}); model in ${o.output_dir}`,
   );
 });
+
+async function holdsModel(dir: string): Promise<boolean> {
+  try {
+    return (await Array.fromAsync(Deno.readDir(dir))).length > 0;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
 
 /** Refuses to write over a file that is not the record of an earlier pretraining. */
 async function checkRecord(file: string): Promise<void> {

@@ -117,6 +117,8 @@ export class Progress implements Disposable {
 
   /** Prints a line of its own, above the bar. */
   log(line: string): void {
+    if (this.#stale && !this.#stream.isTTY) this.#draw(this.#now()); // so that lines keep their order
+    this.#samples = []; // what took time before a line was something else than steps
     if (this.#bars) {
       this.#bars.log(line + "\n");
       this.#redraw();

@@ -196,11 +196,28 @@ Deno.test("progress: without a terminal, one plain line every few seconds", () =
   progress.stop();
   progress.stop();
   assert.deepEqual(s.text.split("\n").slice(4), [
+    "warmup   50 %  1000/2000  loss 3.000  12.8k tokens/s  20s left", // before what came after it
     "pruned",
-    "warmup   50 %  1000/2000  loss 3.000  12.8k tokens/s  20s left",
     "",
   ]);
   assert.ok(!s.text.includes("\x1b") && !s.text.includes("\r"));
+});
+
+Deno.test("progress: what takes time before a line does not count as steps", () => {
+  const { stage: s, progress } = stage(false);
+  const steps = (from: number, to: number) => {
+    for (let step = from; step <= to; step++) {
+      s.time += 20;
+      progress.update({ phase: "finetuning", step, total: 2000, tokens: step * 256 });
+    }
+  };
+  steps(1, 500);
+  s.time += 600_000; // an analysis of ten minutes
+  progress.log("pruned");
+  steps(501, 1000);
+  progress.stop();
+  const last = s.text.trimEnd().split("\n").at(-1)!;
+  assert.match(last, /12\.8k tokens\/s {2}20s left$/, last);
 });
 
 Deno.test("progress: on a terminal, a bar on one line, at most ten times a second", () => {

@@ -75,7 +75,13 @@ Deno.test("the README's program runs as it stands there", async () => {
 
 const REFUSED: [string, string[], RegExp][] = [
   ["evaluate", ["--text_file", "none.txt"], /none\.txt/],
-  ["evaluate", [], /text_file/],
+  ["evaluate", [], /text_file is needed/],
+  ["evaluate", ["--text", "my.txt"], /unknown option '--text'/],
+  [
+    "evaluate",
+    ["--text_file", "moby_dick", "--model_name", "http://127.0.0.1:1/x"],
+    /http:\/\/127\.0\.0\.1:1\/x\/.* cannot be reached/,
+  ],
   [
     "evaluate",
     ["--text_file", "moby_dick", "--max_length", "129"],
@@ -102,7 +108,16 @@ const REFUSED: [string, string[], RegExp][] = [
     /four parts for max_length 64/,
   ],
   ["pretrain", ["--vocab_size", "12"], /vocab_size/],
-  ["pretrain", ["--output_dir", "no/such/folder"], /no such file|No such file|cannot find/],
+  [
+    "pretrain",
+    ["--output_dir", "no/such/folder"],
+    /a model cannot be written to .*name another folder/,
+  ],
+  [
+    "pretrain",
+    ["--output_dir", fixtureUrl("tiny").pathname],
+    /holds a model without pollard\.json/,
+  ],
   ["pretrain", ["--batch_size", "600"], /batch_size 600 x max_length 128 is too much/],
   ["report", ["nowhere"], /nowhere/],
   ["bakeoff", ["--model_name", "no-such-model"], /no-such-model/],

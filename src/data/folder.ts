@@ -21,16 +21,21 @@ export interface Folder {
 }
 
 /**
- * Opens a folder by local path, or by `file:`, `http:` or `https:` URL.
+ * Opens a folder by local path, or by `file:`, `http:` or `https:` URL, which may be a string.
  *
  * @throws {Deno.errors.NotFound} If there is no such local folder.
  * @throws {TypeError} If a local path is not a folder, or a URL is of another kind.
  */
 export async function openFolder(dir: string | URL): Promise<Folder> {
+  if (typeof dir === "string" && /^(https?|file):\/\//.test(dir)) dir = new URL(dir);
   if (dir instanceof URL && dir.protocol !== "file:") return webFolder(dir);
   const path = dir instanceof URL ? fileURLToPath(dir) : dir;
   const info = await orUndefined(Deno.stat(path));
-  if (info === undefined) throw new Deno.errors.NotFound(`no folder at ${path}`);
+  if (info === undefined) {
+    throw new Deno.errors.NotFound(
+      `no folder at ${path}: give one that holds config.json, model.safetensors and tokenizer.json`,
+    );
+  }
   if (!info.isDirectory) throw new TypeError(`${path} is a file: give the folder that holds it`);
   const inside = (name: string) => `${path.replace(/\/+$/, "")}/${name}`;
   return {
@@ -58,7 +63,9 @@ function webFolder(url: URL): Folder {
   const base = url.href.endsWith("/") ? url : new URL(`${url.href}/`);
   const inside = (name: string) => new URL(name, base).href;
   const request = async (name: string, method: "GET" | "HEAD") => {
-    const response = await fetch(inside(name), { method });
+    const response = await fetch(inside(name), { method }).catch((cause) => {
+      throw new TypeError(`${inside(name)} cannot be reached: ${cause.message}`, { cause });
+    });
     if (response.ok) return response;
     await response.body?.cancel();
     if (response.status === 404) return undefined;

@@ -46,6 +46,8 @@ export interface LoadedModel extends Model {
 const ONE_FILE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 const MARK = "pollard.json";
+/** What marks the folder of a run, which people take for that of a model. */
+const RUN_MARK = "pollard-run.json";
 const OUR_FILES = ["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK];
 
 /**
@@ -65,6 +67,13 @@ const VOCAB_MULTIPLE = 128;
  */
 export async function loadModel(dir: string | URL): Promise<LoadedModel> {
   const folder = await openFolder(dir);
+  if (await folder.has(RUN_MARK)) {
+    throw new TypeError(
+      `${folder.where} is the folder of a run: the models in it are ${folder.path("model")} and ${
+        folder.path("baseline")
+      }`,
+    );
+  }
   const config = parseConfig(await json(folder, "config.json"), folder.path("config.json"));
   const mark = await optionalJson(folder, MARK);
   const live = mark === undefined ? allHeads(config) : parseMark(mark, config, folder.path(MARK));
@@ -267,12 +276,18 @@ function savedConfig({ raw }: Gpt2Config): Record<string, unknown> {
  * Checks that a model can be saved at a path, before long work whose result is to go there.
  *
  * @throws {Deno.errors.AlreadyExists} If something that is not ours is there.
- * @throws Whatever the system says if the folder that holds it is missing or cannot be written to.
+ * @throws {TypeError} If the folder that holds it is missing or cannot be written to.
  */
 export async function checkSavable(dir: string): Promise<void> {
   const target = resolve(dir);
   await checkReplaceable(target, dir);
-  await Deno.remove(await Deno.makeTempDir({ dir: dirname(target), prefix: ".pollard-" }));
+  try {
+    await Deno.remove(await Deno.makeTempDir({ dir: dirname(target), prefix: ".pollard-" }));
+  } catch (error) {
+    throw new TypeError(
+      `a model cannot be written to ${dir}: ${(error as Error).message}; name another folder`,
+    );
+  }
 }
 
 /** Whether something is at the path; throws if it must not be replaced. */

@@ -53,6 +53,7 @@ export async function finish(run: Finished): Promise<Results> {
   const { gpu, options, materials, folder, arms, gates, signal } = run;
   const { config } = materials.model;
   const losses = new Map<ArmName, number>();
+  run.onMessage(`reading the test text: ${materials.test.length} windows for each model`);
   for (const arm of arms) {
     const { loss } = await arm.trainer.evaluator.evaluate(materials.test, signal);
     losses.set(arm.name, loss);

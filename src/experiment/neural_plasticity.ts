@@ -394,7 +394,9 @@ export class NeuralPlasticityExperiment implements Disposable {
       ...(random !== undefined && { random_pruning_loss: random }),
     });
     this.#say(
-      `cycle ${cursor.cycle}: fine-tuned to ${recovered.toFixed(4)}` +
+      `cycle ${cursor.cycle}: ${finetuning_steps > 0 ? "fine-tuned to" : "left at"} ${
+        recovered.toFixed(4)
+      }` +
         (twin === undefined ? "" : `; unpruned twin ${twin.toFixed(4)}`) +
         (random === undefined ? "" : `, random pruning ${random.toFixed(4)}`),
     );

@@ -48,14 +48,18 @@ export function verdict(run: RunRecord): string {
   if (!results || !measured(results.final_loss)) return unfinished(run);
   const { final_loss, unpruned_twin_loss, random_pruning_loss, baseline_loss } = results;
   const removed = results.total_heads - results.active_heads;
-  const start = `With ${count(removed)} of ${plural(results.total_heads, "head")} removed, the ` +
-    `model’s test loss is ${loss(final_loss)} nats per token`;
+  const heads = plural(results.total_heads, "head");
+  const start = (removed === 0 ? `With none of ${heads}` : `With ${count(removed)} of ${heads}`) +
+    ` removed, the model’s test loss is ${loss(final_loss)} nats per token`;
   const parts: string[] = [];
   if (measured(unpruned_twin_loss)) {
     parts.push(compare(final_loss, unpruned_twin_loss, "its unpruned twin"));
   }
-  if (measured(random_pruning_loss)) {
-    parts.push(compare(final_loss, random_pruning_loss, "random pruning to the same level"));
+  if (measured(random_pruning_loss) && removed > 0) {
+    const name = run.config.strategy === "random"
+      ? "another random choice of heads"
+      : "random pruning to the same level";
+    parts.push(compare(final_loss, random_pruning_loss, name));
   }
   if (measured(unpruned_twin_loss)) return `${start}: ${parts.join(", and ")}.`;
   const against = measured(baseline_loss)
@@ -69,7 +73,9 @@ export function verdict(run: RunRecord): string {
 export function standing(run: RunRecord): string {
   const seed = run.results?.seed ?? run.config.seed;
   const what = [run.config.model_name, run.data.text].filter((part) => typeof part === "string");
-  return `${what.join(" on ")}${what.length > 0 ? ". " : ""}One run` +
+  const { strategy } = run.config;
+  const by = typeof strategy === "string" ? `Heads were chosen by ${strategy}. ` : "";
+  return `${what.join(" on ")}${what.length > 0 ? ". " : ""}${by}One run` +
     `${measured(seed) ? `, seed ${seed}` : ""}: its differences carry no error bar.`;
 }
 
