@@ -158,6 +158,16 @@ export {
   prepareBakeoff,
   RANDOM_DRAWS,
 } from "./src/experiment/bakeoff.ts";
+export {
+  ControllerPlasticityIntegration,
+  type IntegrationListeners,
+} from "./src/experiment/integration.ts";
+export {
+  CONTROLLER_TYPES,
+  type ControllerType,
+  INTEGRATION_DEFAULTS,
+  type IntegrationOptions,
+} from "./src/experiment/integration_options.ts";
 export { resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {
   NeuralPlasticityExperiment,

@@ -11,24 +11,15 @@ import {
 } from "../src/experiment/options.ts";
 import { STRATEGIES } from "../src/plasticity/scores.ts";
 import { preparing } from "../src/errors.ts";
-import {
-  type AnyCommand,
-  choiceOption,
-  newCommand,
-  numberOption,
-  Option,
-  parseCommand,
-  refuse,
-  textOption,
-} from "./cli.ts";
+import { type AnyCommand, newCommand, Option, parseCommand, refuse, textOption } from "./cli.ts";
+import { addOptions, type OptionGroups } from "./option_groups.ts";
 
 /** What the command line asks for: a new run, or one to go on with. */
 export type ExperimentCommand =
   | { readonly options: ExperimentOptions; readonly resume?: undefined; readonly json: boolean }
   | { readonly options?: undefined; readonly resume: string; readonly json: boolean };
 
-/** Options by heading: placeholder and help. Ranges and defaults are the library's. */
-const GROUPS: Record<string, Partial<Record<keyof ExperimentOptions, [string, string]>>> = {
+const GROUPS: OptionGroups<ExperimentOptions> = {
   "Model and text:": {
     model_name: ["<dir>", "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL"],
     text: ["<file>", "moby_dick (embedded), or a UTF-8 text file"],
@@ -122,16 +113,7 @@ export function experimentCommand(): AnyCommand {
       "compares the result with an unpruned twin and with random pruning.",
     after: AFTER,
   });
-  for (const [heading, options] of Object.entries(GROUPS)) {
-    for (const [key, [placeholder, help]] of Object.entries(options)) {
-      const name = key as keyof ExperimentOptions;
-      const option = new Option(`--${name} ${placeholder}`.trim(), help)
-        .default(DEFAULTS[name]).helpGroup(heading);
-      const parser = parserOf(name);
-      if (parser) option.argParser(parser);
-      command.addOption(option);
-    }
-  }
+  addOptions(command, GROUPS, OPTION_RULES, DEFAULTS);
   const no = new Option("--no_controls", "leave both out").helpGroup("Pruning:")
     .implies({ controls: false });
   const resume = new Option("--resume <dir>", "go on with a run that was stopped or killed")
@@ -144,23 +126,4 @@ export function experimentCommand(): AnyCommand {
       new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")
         .helpGroup("Output:"),
     );
-}
-
-/** Words of other programs for the devices. */
-const DEVICE_WORDS: Readonly<Record<string, string>> = { cuda: "gpu" };
-
-function parserOf(name: keyof ExperimentOptions): ((text: string) => string | number) | undefined {
-  const rule = OPTION_RULES[name];
-  switch (rule.kind) {
-    case "number":
-      return numberOption(name, rule.range);
-    case "choice": {
-      const choice = choiceOption(name, rule.choices);
-      return name === "device" ? (text) => choice(DEVICE_WORDS[text] ?? text) : choice;
-    }
-    case "text":
-      return textOption(name);
-    case "flag":
-      return undefined;
-  }
 }

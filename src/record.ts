@@ -335,6 +335,42 @@ export interface PlasticityCycle {
   cycle_time_s: number;
 }
 
+/**
+ * `results.json` of the controller-plasticity integration. Perplexities are of validation text,
+ * losses of the test part, which is read once, for the best model and for its controls as they were
+ * when it was made: after the same training.
+ */
+export interface IntegrationResults {
+  /** Validation perplexity before the first cycle. */
+  baseline_perplexity: number;
+  /** The best model's. */
+  best_perplexity: number;
+  /** The cycle that made it; 0 where none was better than the model at the start. */
+  best_cycle: number;
+  /** Relative drop of the perplexity from the baseline to the best. */
+  improvement: number;
+  /** Test loss of the best model, nats per token. */
+  test_loss: number;
+  /** The unpruned twin's. */
+  unpruned_twin_loss?: number;
+  /** Random pruning's and growth's, as many heads each. */
+  random_pruning_loss?: number;
+  /** Heads that the best model computes. */
+  active_heads: number;
+  /** Heads of the full model. */
+  total_heads: number;
+  /** Cycles that ran, those that were rolled back among them. */
+  cycles_completed: number;
+  /** Why the run ended. */
+  stopped: string;
+  /** Every cycle. */
+  cycle_metrics: PlasticityCycle[];
+  /** Wall time in seconds. */
+  total_duration: number;
+  /** Decides batches, choices and samples. */
+  seed: number;
+}
+
 /** One strategy in a {@linkcode BakeoffRecord}. */
 export interface BakeoffStrategy {
   /** What `--strategy` calls it. */

@@ -121,6 +121,13 @@ const REFUSED: [string, string[], RegExp][] = [
   ["pretrain", ["--batch_size", "600"], /batch_size 600 x max_length 128 is too much/],
   ["report", ["nowhere"], /nowhere/],
   ["bakeoff", ["--model_name", "no-such-model"], /no-such-model/],
+  ["controller_plasticity_integration", ["--max_cycles", "0"], /max_cycles must be .*: 0/],
+  [
+    "controller_plasticity_integration",
+    ["--controller_type", "llm"],
+    /controller_type must be one of ann/,
+  ],
+  ["controller_plasticity_integration", ["--dataset", "none.txt"], /none\.txt/],
   ["bakeoff", ["--max_length", "999"], /max_length must be at most the model's 128 positions: 999/],
 ];
 

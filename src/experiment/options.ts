@@ -5,7 +5,7 @@
  * @module
  */
 import { type Strategy, STRATEGY_NAMES } from "../plasticity/scores.ts";
-import { checkChoice, checkNumber, type NumberRange } from "../ranges.ts";
+import { completeOptions, number, type OptionRule, TEXT, whole } from "./option_rules.ts";
 
 /** What `device` may be. */
 export const DEVICES = ["auto", "gpu", "cpu"] as const;
@@ -90,17 +90,6 @@ export const DEFAULTS: ExperimentOptions = Object.freeze({
   output_dir: "runs",
 });
 
-/** What a value must be. */
-export type OptionRule =
-  | { readonly kind: "number"; readonly range: NumberRange }
-  | { readonly kind: "choice"; readonly choices: readonly string[] }
-  | { readonly kind: "text" }
-  | { readonly kind: "flag" };
-
-const number = (range: NumberRange): OptionRule => ({ kind: "number", range });
-const whole = (min: number, max?: number): OptionRule => number({ whole: true, min, max });
-const TEXT: OptionRule = { kind: "text" };
-
 /** The rule of every option. */
 export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>> = {
   model_name: TEXT,
@@ -136,35 +125,5 @@ export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>>
  * @throws {TypeError} If a value is of the wrong kind, or an option unknown.
  */
 export function checkOptions(options: Partial<ExperimentOptions> = {}): ExperimentOptions {
-  const complete: Record<string, unknown> = { ...DEFAULTS };
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(OPTION_RULES, name)) {
-      throw new TypeError(
-        `Unknown option: ${name}; there are ${Object.keys(OPTION_RULES).join(", ")}`,
-      );
-    }
-    if (value !== undefined) complete[name] = value;
-  }
-  for (const [name, rule] of Object.entries(OPTION_RULES)) checkOption(name, rule, complete[name]);
-  return Object.freeze(complete) as unknown as ExperimentOptions;
-}
-
-function checkOption(name: string, rule: OptionRule, value: unknown): void {
-  switch (rule.kind) {
-    case "number":
-      checkNumber(name, value, rule.range);
-      break;
-    case "choice":
-      checkChoice(name, value, rule.choices);
-      break;
-    case "text":
-      if (typeof value !== "string" || value.trim() === "") {
-        throw new TypeError(`${name} must be a text that is not empty: ${JSON.stringify(value)}`);
-      }
-      break;
-    case "flag":
-      if (typeof value !== "boolean") {
-        throw new TypeError(`${name} must be true or false: ${JSON.stringify(value)}`);
-      }
-  }
+  return completeOptions(DEFAULTS, OPTION_RULES, options);
 }

@@ -41,6 +41,8 @@ export interface PlasticityOptions {
   max_degeneration_score: number;
   /** What grown heads begin with. */
   regrowth: Regrowth;
+  /** Gate of heads that grow where the controller has closed theirs for good. */
+  grown_gate: number;
   /** Learning-rate factor of grown heads at its highest. */
   growth_boost: number;
   /** Tokens in each generated text. */
@@ -54,6 +56,7 @@ export const PLASTICITY_DEFAULTS: PlasticityOptions = {
   max_perplexity_increase: 0.15,
   max_degeneration_score: 3,
   regrowth: "warm",
+  grown_gate: 1,
   growth_boost: 5,
   sample_tokens: 48,
   seed: 42,
@@ -347,6 +350,11 @@ export class AdaptivePlasticitySystem {
     const chosen = chooseGrowth(scoreGrowth(strategy, inputs), live, { count, candidates });
     await this.#addTo(arm, chosen, strategy);
     this.#rates.grow(chosen);
+    for (const { layer, head } of chosen) {
+      const i = layer * arm.config.NH + head;
+      if (this.#gates[i] === 0) this.#gates[i] = this.options.grown_gate;
+    }
+    arm.setGates(this.#gates);
     const control = lockstep.control("random_pruning");
     if (control) {
       const drawn = Float32Array.from({ length: totalHeads }, () => this.#random.next());

@@ -1,0 +1,113 @@
+/**
+ * The options of the controller-plasticity integration, their defaults and ranges.
+ *
+ * @module
+ */
+import { type Regrowth, REGROWTHS } from "../plasticity/regrow.ts";
+import { completeOptions, number, type OptionRule, TEXT, whole } from "./option_rules.ts";
+import { type DeviceChoice, DEVICES, EMBEDDED_MODEL } from "./options.ts";
+
+/** The kinds of controller that can guide cycles. */
+export const CONTROLLER_TYPES = ["ann", "static", "rule"] as const;
+
+/**
+ * A kind of controller: `ann` has gates that it trains and moves by rules, `rule` moves them by rules
+ * alone, `static` leaves them open and has no opinion.
+ */
+export type ControllerType = typeof CONTROLLER_TYPES[number];
+
+/** Everything that decides what an integrated run does. */
+export interface IntegrationOptions {
+  /** `embedded`, or a Hugging Face GPT-2 folder or its URL. */
+  model_name: string;
+  /** `moby_dick` (embedded), or a UTF-8 text file. */
+  dataset: string;
+  /** Which adapter. */
+  device: DeviceChoice;
+  /** Folder in which the run gets a folder of its own. */
+  output_dir: string;
+  /** Cycles at most; fewer where they no longer pay. */
+  max_cycles: number;
+  /** AdamW's learning rate. */
+  learning_rate: number;
+  /** The controller's, in the first cycle; 0.9 times as much in each that follows. */
+  controller_lr: number;
+  /** Which controller. */
+  controller_type: ControllerType;
+  /** Tokens in a sequence. */
+  sequence_length: number;
+  /** Sequences in a batch. */
+  batch_size: number;
+  /** Optimizer steps in the first cycle. */
+  training_steps: number;
+  /** What grown heads begin with. */
+  regrowth: Regrowth;
+  /** Most that a cycle may raise the perplexity, as a share. */
+  max_perplexity_increase: number;
+  /** Highest mean degeneration score of generated text, 0 to 5. */
+  max_degeneration_score: number;
+  /** Whether an unpruned twin and random pruning and growth run on the same batches. */
+  controls: boolean;
+  /** Validation tokens scored each time, 0 for all. */
+  eval_tokens: number;
+  /** Test tokens scored at the end, 0 for all. */
+  test_tokens: number;
+  /** Decides batches, choices and samples. */
+  seed: number;
+}
+
+/** The options used where nothing else is said. */
+export const INTEGRATION_DEFAULTS: IntegrationOptions = {
+  model_name: EMBEDDED_MODEL,
+  dataset: "moby_dick",
+  device: "auto",
+  output_dir: "runs",
+  max_cycles: 10,
+  learning_rate: 3e-4,
+  controller_lr: 0.01,
+  controller_type: "ann",
+  sequence_length: 64,
+  batch_size: 4,
+  training_steps: 60,
+  regrowth: "warm",
+  max_perplexity_increase: 0.15,
+  max_degeneration_score: 3,
+  controls: true,
+  eval_tokens: 4096,
+  test_tokens: 16384,
+  seed: 42,
+};
+
+/** What each option must be. */
+export const INTEGRATION_RULES: Readonly<Record<keyof IntegrationOptions, OptionRule>> = {
+  model_name: TEXT,
+  dataset: TEXT,
+  device: { kind: "choice", choices: DEVICES },
+  output_dir: TEXT,
+  max_cycles: whole(1, 1000),
+  learning_rate: number({ above: 0, max: 1 }),
+  controller_lr: number({ min: 0, max: 1 }),
+  controller_type: { kind: "choice", choices: CONTROLLER_TYPES },
+  sequence_length: whole(2, 65536),
+  batch_size: whole(1, 4096),
+  training_steps: whole(1),
+  regrowth: { kind: "choice", choices: REGROWTHS },
+  max_perplexity_increase: number({ min: 0 }),
+  max_degeneration_score: number({ min: 0, max: 5 }),
+  controls: { kind: "flag" },
+  eval_tokens: whole(0),
+  test_tokens: whole(0),
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
+};
+
+/**
+ * Completes options by {@linkcode INTEGRATION_DEFAULTS} and checks all of them.
+ *
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TypeError} If a value is of the wrong kind, or an option unknown.
+ */
+export function checkIntegrationOptions(
+  given: Partial<IntegrationOptions> = {},
+): IntegrationOptions {
+  return completeOptions(INTEGRATION_DEFAULTS, INTEGRATION_RULES, given);
+}

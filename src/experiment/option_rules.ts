@@ -1,0 +1,66 @@
+/**
+ * What options must be, whichever command they belong to.
+ *
+ * @module
+ */
+import { checkChoice, checkNumber, type NumberRange } from "../ranges.ts";
+
+/** What a value must be. */
+export type OptionRule =
+  | { readonly kind: "number"; readonly range: NumberRange }
+  | { readonly kind: "choice"; readonly choices: readonly string[] }
+  | { readonly kind: "text" }
+  | { readonly kind: "flag" };
+
+/** A number in a range. */
+export const number = (range: NumberRange): OptionRule => ({ kind: "number", range });
+/** A whole number. */
+export const whole = (min: number, max?: number): OptionRule => number({ whole: true, min, max });
+/** A text that is not empty. */
+export const TEXT: OptionRule = { kind: "text" };
+
+/**
+ * Completes options by their defaults and checks all of them.
+ *
+ * @param given Those that differ from the defaults; `undefined` counts as not given.
+ * @returns Every option, frozen.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TypeError} If a value is of the wrong kind, or an option unknown.
+ */
+export function completeOptions<Options extends object>(
+  defaults: Options,
+  rules: Readonly<Record<keyof Options, OptionRule>>,
+  given: Partial<Options>,
+): Options {
+  const complete = { ...defaults } as Record<string, unknown>;
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(rules, name)) {
+      throw new TypeError(`Unknown option: ${name}; there are ${Object.keys(rules).join(", ")}`);
+    }
+    if (value !== undefined) complete[name] = value;
+  }
+  for (const [name, rule] of Object.entries<OptionRule>(rules)) {
+    checkOption(name, rule, complete[name]);
+  }
+  return Object.freeze(complete) as unknown as Options;
+}
+
+function checkOption(name: string, rule: OptionRule, value: unknown): void {
+  switch (rule.kind) {
+    case "number":
+      checkNumber(name, value, rule.range);
+      break;
+    case "choice":
+      checkChoice(name, value, rule.choices);
+      break;
+    case "text":
+      if (typeof value !== "string" || value.trim() === "") {
+        throw new TypeError(`${name} must be a text that is not empty: ${JSON.stringify(value)}`);
+      }
+      break;
+    case "flag":
+      if (typeof value !== "boolean") {
+        throw new TypeError(`${name} must be true or false: ${JSON.stringify(value)}`);
+      }
+  }
+}
