@@ -13,6 +13,7 @@ import { initWeights } from "../src/gpt2/checkpoint.ts";
 import { makeConfig } from "../src/gpt2/config.ts";
 import { allHeads } from "../src/gpt2/layout.ts";
 import type { PlasticityCycle } from "../src/record.ts";
+import { integrationVerdict } from "../src/report/integration.ts";
 import { gpu } from "./gpu.ts";
 
 const dir = await Deno.makeTempDir({ prefix: "pollard-integration-" });
@@ -98,4 +99,10 @@ Deno.test("cycles that fail are undone, and the run ends with the model it began
   assert.equal(results.improvement, 0);
   assert.equal(results.cycles_completed, 3);
   assert.match(results.stopped, /no better model in 3 cycles/);
+  const verdict = integrationVerdict(results);
+  assert.match(
+    verdict,
+    /^With 8 of 8 heads the best model’s test loss is .*from its unpruned twin/,
+  );
+  assert.match(verdict, /It is of the start: no cycle made a better one; 0 of 3 cycles kept/);
 });

@@ -9,7 +9,7 @@ import { loss, percent, perplexity, plural, signed } from "./theme.ts";
 /** How the best model did, its difference from the unpruned twin first. */
 export function integrationVerdict(results: IntegrationResults): string {
   const { test_loss, unpruned_twin_loss: twin, random_pruning_loss: random } = results;
-  const { active_heads, total_heads, best_cycle, cycles_completed } = results;
+  const { active_heads, total_heads, best_cycle, cycles_completed, improvement } = results;
   const nats = (other: number, name: string) =>
     `${signed(test_loss - other)} nats per token from ${name}`;
   const against = [
@@ -24,5 +24,8 @@ export function integrationVerdict(results: IntegrationResults): string {
     }; ` +
     `${kept} of ${plural(cycles_completed, "cycle")} kept; validation perplexity ` +
     `${perplexity(results.baseline_perplexity)} -> ${perplexity(results.best_perplexity)} ` +
-    `(${percent(Number(results.improvement.toFixed(4)))} lower). Ended because ${results.stopped}.`;
+    `(${percent(Number(Math.abs(improvement).toFixed(4)))} ${
+      improvement < 0 ? "higher" : "lower"
+    }). ` +
+    `Ended because ${results.stopped}.`;
 }
