@@ -41,7 +41,10 @@ await runMain(async (signal) => {
       ).default(DEFAULTS.model_name).argParser(textOption("model_name")),
     )
     .addOption(
-      new Option("--text <file>", "moby_dick (embedded), or a UTF-8 text file")
+      new Option(
+        "--text <file>",
+        "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
+      )
         .default(DEFAULTS.text).argParser(textOption("text")),
     )
     .addOption(

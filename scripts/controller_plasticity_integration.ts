@@ -29,7 +29,10 @@ import { integrationVerdict } from "../src/report/integration.ts";
 const GROUPS: OptionGroups<IntegrationOptions> = {
   "Model and text:": {
     model_name: ["<dir>", "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL"],
-    dataset: ["<file>", "moby_dick (embedded), or a UTF-8 text file"],
+    dataset: [
+      "<file>",
+      "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
+    ],
     sequence_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
     batch_size: ["<number>", "sequences in a batch"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],

@@ -36,7 +36,10 @@ await runMain(async (signal) => {
   })
     .addOption(modelOption())
     .addOption(
-      new Option("--text_file <file>", "moby_dick (embedded), or a UTF-8 text file")
+      new Option(
+        "--text_file <file>",
+        "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
+      )
         .argParser(textOption("text_file")),
     )
     .addOption(

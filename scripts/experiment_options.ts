@@ -22,7 +22,7 @@ export type ExperimentCommand =
 const GROUPS: OptionGroups<ExperimentOptions> = {
   "Model and text:": {
     model_name: ["<dir>", "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL"],
-    text: ["<file>", "moby_dick (embedded), or a UTF-8 text file"],
+    text: ["<file>", "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file"],
     max_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
     batch_size: ["<number>", "sequences in a batch"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],

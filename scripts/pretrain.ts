@@ -39,7 +39,10 @@ await runMain(async (signal) => {
       "There are no checkpoints: Ctrl-C ends it for good.",
   })
     .addOption(
-      new Option("--text <file>", "moby_dick (embedded), or a UTF-8 text file")
+      new Option(
+        "--text <file>",
+        "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
+      )
         .default("moby_dick").argParser(textOption("text")),
     )
     .addOption(

@@ -5,6 +5,7 @@
  */
 import { mobyDick } from "./deps.ts";
 import { sha256 } from "./files.ts";
+import { NAMED_TEXTS, namedText } from "./named_texts.ts";
 
 /** A text and where it came from. */
 export interface Corpus {
@@ -21,32 +22,37 @@ const EMBEDDED: Readonly<Record<string, () => string>> = {
   moby_dick: () => mobyDick().map((chapter) => chapter.text).join("\n"),
 };
 
-/** Whether a name stands for an embedded text rather than a file. */
-export function isEmbeddedText(name: string): boolean {
-  return Object.hasOwn(EMBEDDED, name);
+/** Whether a name stands for a text, embedded or fetched, rather than a file. */
+export function isTextName(name: string): boolean {
+  return Object.hasOwn(EMBEDDED, name) || Object.hasOwn(NAMED_TEXTS, name);
 }
 
 /**
- * Loads a text: an embedded one by name (`moby_dick`), or a local UTF-8 file by path. A byte-order
- * mark is dropped; line ends stay as they are.
+ * Loads a text: an embedded one by name (`moby_dick`), one that is fetched once by name
+ * (`tiny_shakespeare`), or a local UTF-8 file by path. A byte-order mark is dropped; line ends stay
+ * as they are.
  *
  * @throws {Deno.errors.NotFound} If there is neither.
- * @throws {TypeError} If the file is not UTF-8 text; the error says about where.
+ * @throws {TypeError} If the file is not UTF-8 text; the error says about where. If a named text
+ * cannot be fetched.
  * @throws {RangeError} If the file is empty.
  */
 export async function loadText(nameOrPath: string): Promise<Corpus> {
-  if (isEmbeddedText(nameOrPath)) {
+  if (Object.hasOwn(EMBEDDED, nameOrPath)) {
     const text = EMBEDDED[nameOrPath]();
     return { name: nameOrPath, text, sha256: await sha256(text) };
   }
   let bytes: Uint8Array;
   try {
-    bytes = await Deno.readFile(nameOrPath);
+    bytes = Object.hasOwn(NAMED_TEXTS, nameOrPath)
+      ? await namedText(NAMED_TEXTS[nameOrPath])
+      : await Deno.readFile(nameOrPath);
   } catch (cause) {
+    if (cause instanceof TypeError) throw cause;
     if (cause instanceof Deno.errors.NotFound) {
       throw new Deno.errors.NotFound(
         `no text called ${nameOrPath}: give the path of a UTF-8 file, or one of ${
-          Object.keys(EMBEDDED).join(", ")
+          [...Object.keys(EMBEDDED), ...Object.keys(NAMED_TEXTS)].join(", ")
         }`,
         { cause },
       );

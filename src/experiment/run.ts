@@ -5,7 +5,7 @@
  */
 import denoJson from "../../deno.json" with { type: "json" };
 import { resolve } from "node:path";
-import { isEmbeddedText } from "../data/corpora.ts";
+import { isTextName } from "../data/corpora.ts";
 import { readJson } from "../data/files.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
@@ -157,7 +157,7 @@ function absolute(options: ExperimentOptions): ExperimentOptions {
   return {
     ...options,
     model_name: isName ? model_name : resolve(model_name),
-    text: isEmbeddedText(text) ? text : resolve(text),
+    text: isTextName(text) ? text : resolve(text),
   };
 }
 
