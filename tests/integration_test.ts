@@ -104,5 +104,7 @@ Deno.test("cycles that fail are undone, and the run ends with the model it began
     verdict,
     /^With 8 of 8 heads the best model’s test loss is .*from its unpruned twin/,
   );
+  const { unpruned_twin_loss: _, ...alone } = results;
+  assert.match(integrationVerdict(alone), /No unpruned twin was trained/);
   assert.match(verdict, /It is of the start: no cycle made a better one; 0 of 3 cycles kept/);
 });

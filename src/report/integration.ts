@@ -17,8 +17,11 @@ export function integrationVerdict(results: IntegrationResults): string {
     ...(random === undefined ? [] : [nats(random, `random pruning and growth (${loss(random)})`)]),
   ];
   const kept = results.cycle_metrics.filter(({ success }) => success).length;
+  const alone =
+    "\nNo unpruned twin was trained, so this does not tell pruning from further training.";
   return `With ${active_heads} of ${plural(total_heads, "head")} the best model’s test loss is ` +
-    `${loss(test_loss)}${against.length > 0 ? `: ${against.join(", ")}` : ""}.\n` +
+    `${loss(test_loss)}${against.length > 0 ? `: ${against.join(", ")}` : ""}.` +
+    `${twin === undefined ? alone : ""}\n` +
     `It is of ${
       best_cycle === 0 ? "the start: no cycle made a better one" : `cycle ${best_cycle}`
     }; ` +
