@@ -22,7 +22,7 @@ import type { GrownHead } from "../plasticity/plastic_model.ts";
 import { chooseHeads, type ChosenHead } from "../plasticity/prune.ts";
 import { type Ratings, startRatings, StrategyRatings } from "../plasticity/ratings.ts";
 import { donorParts, freshParts, type Regrowth } from "../plasticity/regrow.ts";
-import { importanceScores, type Strategy } from "../plasticity/scores.ts";
+import { importanceScores, type Strategy, STRATEGY_NAMES } from "../plasticity/scores.ts";
 import type { CyclePlan } from "../plasticity/adaptation.ts";
 import { Random, type RandomState } from "../random.ts";
 import type { PlasticityCycle, PlasticityMeasure } from "../record.ts";
@@ -63,16 +63,9 @@ export const PLASTICITY_DEFAULTS: PlasticityOptions = {
 };
 
 /** Strategies that a cycle may draw; the exact but slow oracle is not among them. */
-export const PRUNING_CHOICES: readonly Strategy[] = [
-  "entropy",
-  "gradient",
-  "combined",
-  "magnitude",
-  "random",
-  "taylor",
-  "fisher",
-  "output_norm",
-];
+export const PRUNING_CHOICES: readonly Strategy[] = STRATEGY_NAMES.filter((name) =>
+  name !== "oracle" && name !== "importance" // taylor by another name
+);
 
 /** Growth strategies that a cycle may draw. */
 export const GROWTH_CHOICES = Object.keys(GROWTHS) as readonly GrowthStrategy[];
