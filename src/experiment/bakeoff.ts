@@ -10,11 +10,10 @@ import { PlasticModel } from "../plasticity/plastic_model.ts";
 import { chooseHeads } from "../plasticity/prune.ts";
 import { spearman } from "../plasticity/rank.ts";
 import {
+  DISTINCT_STRATEGIES,
   projectionNorms,
   scoreHeads,
   STRATEGIES,
-  type Strategy,
-  STRATEGY_NAMES,
 } from "../plasticity/scores.ts";
 import { Random } from "../random.ts";
 import type { BakeoffRecord, BakeoffStrategy } from "../record.ts";
@@ -115,14 +114,13 @@ export async function bakeoff(
   const pick = (values: Float32Array) => places.map((i) => values[i]);
   const random = new Random(options.seed, 4);
   const strategies: BakeoffStrategy[] = [];
-  for (const [done, name] of STRATEGY_NAMES.entries()) {
-    if (name === "importance") continue; // taylor by another name
-    onProgress({ what: `removing heads by ${name}`, done, total: STRATEGY_NAMES.length });
+  for (const [done, name] of DISTINCT_STRATEGIES.entries()) {
+    onProgress({ what: `removing heads by ${name}`, done, total: DISTINCT_STRATEGIES.length });
     const draws = name === "random" ? RANDOM_DRAWS : 1;
     const rows: { losses: number[]; correlation: number; scores: Float32Array }[] = [];
     for (let i = 0; i < draws; i++) {
       const inputs = { metrics, weightNorms, lossWithout, random: () => random.next() };
-      const scores = scoreHeads(name as Strategy, inputs);
+      const scores = scoreHeads(name, inputs);
       rows.push({
         scores,
         correlation: spearman(pick(scores), pick(lossWithout)),

@@ -22,7 +22,7 @@ import type { GrownHead } from "../plasticity/plastic_model.ts";
 import { chooseHeads, type ChosenHead } from "../plasticity/prune.ts";
 import { type Ratings, startRatings, StrategyRatings } from "../plasticity/ratings.ts";
 import { donorParts, freshParts, type Regrowth } from "../plasticity/regrow.ts";
-import { importanceScores, type Strategy, STRATEGY_NAMES } from "../plasticity/scores.ts";
+import { DISTINCT_STRATEGIES, importanceScores, type Strategy } from "../plasticity/scores.ts";
 import type { CyclePlan } from "../plasticity/adaptation.ts";
 import { Random, type RandomState } from "../random.ts";
 import type { PlasticityCycle, PlasticityMeasure } from "../record.ts";
@@ -63,8 +63,8 @@ export const PLASTICITY_DEFAULTS: PlasticityOptions = {
 };
 
 /** Strategies that a cycle may draw; the exact but slow oracle is not among them. */
-export const PRUNING_CHOICES: readonly Strategy[] = STRATEGY_NAMES.filter((name) =>
-  name !== "oracle" && name !== "importance" // taylor by another name
+export const PRUNING_CHOICES: readonly Strategy[] = DISTINCT_STRATEGIES.filter((name) =>
+  name !== "oracle"
 );
 
 /** Growth strategies that a cycle may draw. */
@@ -189,8 +189,8 @@ export class AdaptivePlasticitySystem {
     const grown_heads = await this.#grow(how.growth_strategy, how.growth_ratio);
     const grown = await this.#measure({}, signal);
     const final_loss = await this.#learn(request.training_steps, signal);
-    const final = await this.#measure({ text: true }, signal);
     const losses = await lockstep.evaluate("finetuning", request.cycle);
+    const final = await this.#measure({ text: true, loss: losses.get("pruned") }, signal);
     const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
 
     const { improvement, ...gains } = gainsBetween(initial, final);
@@ -422,13 +422,14 @@ export class AdaptivePlasticitySystem {
     return last.length > 0 ? last.reduce((a, b) => a + b, 0) / last.length : undefined;
   }
 
+  /** @param loss The validation loss, where it was measured just now. */
   async #measure(
-    { text = false }: { text?: boolean },
+    { text = false, loss }: { text?: boolean; loss?: number },
     signal?: AbortSignal,
   ): Promise<PlasticityMeasure> {
-    const { materials: { validation } } = this.#setting;
     const { trainer, model: { heads } } = this.#studied;
-    const { loss, perplexity } = await trainer.evaluator.evaluate(validation, signal);
+    loss ??= (await trainer.evaluator.evaluate(this.#setting.materials.validation, signal)).loss;
+    const perplexity = Math.exp(loss);
     if (!text) return { loss, perplexity, heads };
     const texts = await this.#write(signal);
     const { degeneration, baseline_degeneration, quality } = compareSamples(

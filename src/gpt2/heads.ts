@@ -5,7 +5,7 @@
  */
 import { compactWeights, padWeights, type Weights } from "./checkpoint.ts";
 import type { Gpt2Config } from "./config.ts";
-import { copyHead, type LiveHeads, parameterLayout } from "./layout.ts";
+import { allHeads, copyHead, type LiveHeads, parameterLayout } from "./layout.ts";
 
 /**
  * Re-shapes weights (or moments) to another set of heads: those that leave are dropped, those that
@@ -134,21 +134,13 @@ export function maskedWeights(
   live: LiveHeads,
   other: Weights,
 ): Weights {
-  const out = padWeights(config, live, weights);
-  for (const { name, shape, heads, layer } of parameterLayout(config)) {
-    if (heads === undefined || layer === undefined) continue;
-    const values = Float32Array.from(out.get(name)!);
-    const rows = shape.length === 2 ? shape[0] : 1;
-    for (let h = 0; h < config.NH; h++) {
-      if (live[layer].includes(h)) continue;
-      copyHead(
-        heads,
-        { rows, HS: config.HS, C: config.C },
-        { values: other.get(name)!, heads: config.NH, at: h },
-        { values, heads: config.NH, at: h },
-      );
+  const out = padWeights(config, live, weights), all = allHeads(config);
+  live.forEach((heads, layer) => {
+    for (const head of all[layer]) {
+      if (heads.includes(head)) continue;
+      const place = { layer, head };
+      putHead(config, out, all, place, takeHead(config, other, all, place));
     }
-    out.set(name, values);
-  }
+  });
   return out;
 }

@@ -30,6 +30,11 @@ export const STRATEGY_NAMES = [
 /** The name of a pruning strategy. */
 export type Strategy = typeof STRATEGY_NAMES[number];
 
+/** The strategies that differ: `importance` is `taylor` by another name. */
+export const DISTINCT_STRATEGIES: readonly Strategy[] = STRATEGY_NAMES.filter((name) =>
+  name !== "importance"
+);
+
 /** What the scores are computed from. */
 export interface ScoreInputs {
   /** Measured numbers; those that the strategy needs must be there. */
