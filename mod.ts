@@ -84,6 +84,42 @@ export {
   type ManagerConfig,
   type ManagerState,
 } from "./src/controller/manager.ts";
+export {
+  CONTROLLERS,
+  type ControllerType,
+  type Guide,
+  type GuideState,
+  makeGuide,
+  restoreGuide,
+} from "./src/controller/guides.ts";
+export {
+  type Advice,
+  type CycleFeedback,
+  CycleGuide,
+  type HeadTuple,
+  type LearnedState,
+  type Sight,
+} from "./src/controller/guide.ts";
+export { AnnGuide, type AnnGuideState } from "./src/controller/ann_guide.ts";
+export { MlpGuide, type MlpGuideState } from "./src/controller/mlp_guide.ts";
+export { type Feature, MLP_DEFAULTS, type MlpConfig } from "./src/controller/mlp_config.ts";
+export {
+  type DecideOptions,
+  type Decision,
+  type LearnedRound,
+  type Lesson,
+  MlpController,
+  type MlpState,
+  type RoundOutcome,
+  type SeenHead,
+  type SingleOutcome,
+} from "./src/controller/mlp_controller.ts";
+export {
+  type Move,
+  type NetworkState,
+  type Outcome,
+  type TrainingConfig,
+} from "./src/controller/mlp_network.ts";
 
 // Pruning: scores, and which heads go.
 export {
@@ -159,12 +195,16 @@ export {
   RANDOM_DRAWS,
 } from "./src/experiment/bakeoff.ts";
 export {
+  type ControllerOptions,
   ControllerPlasticityIntegration,
-  type IntegrationListeners,
+  type IntegrationConfig,
+  type PlasticityRunOptions,
+  resumeIntegration,
+  startIntegration,
 } from "./src/experiment/integration.ts";
+export { type IntegrationListeners, IntegrationRun } from "./src/experiment/integration_run.ts";
 export {
   CONTROLLER_TYPES,
-  type ControllerType,
   INTEGRATION_DEFAULTS,
   type IntegrationOptions,
 } from "./src/experiment/integration_options.ts";

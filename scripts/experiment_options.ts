@@ -10,14 +10,14 @@ import {
   OPTION_RULES,
 } from "../src/experiment/options.ts";
 import { STRATEGIES } from "../src/plasticity/scores.ts";
-import { preparing } from "../src/errors.ts";
-import { type AnyCommand, newCommand, Option, parseCommand, refuse, textOption } from "./cli.ts";
-import { addOptions, type OptionGroups } from "./option_groups.ts";
-
-/** What the command line asks for: a new run, or one to go on with. */
-export type ExperimentCommand =
-  | { readonly options: ExperimentOptions; readonly resume?: undefined; readonly json: boolean }
-  | { readonly options?: undefined; readonly resume: string; readonly json: boolean };
+import { type AnyCommand, newCommand, Option } from "./cli.ts";
+import {
+  addOptions,
+  addRunOptions,
+  type OptionGroups,
+  parseRun,
+  type RunCommand,
+} from "./option_groups.ts";
 
 const GROUPS: OptionGroups<ExperimentOptions> = {
   "Model and text:": {
@@ -50,6 +50,8 @@ const GROUPS: OptionGroups<ExperimentOptions> = {
     strategy: ["<name>", "which heads go first; see below"],
     controller_reg_weight: ["<weight>", "L1 weight of the controller's gates"],
     controller_update_freq: ["<steps>", "steps from one update of the controller to the next"],
+  },
+  "Controls:": {
     controls: ["", "also run an unpruned twin and random pruning on the same batches"],
   },
   "Output:": {
@@ -71,9 +73,6 @@ Examples:
   deno task experiment --model_name ./gpt2 --text ./my.txt --max_length 128 --learning_rate 5e-5
   deno task experiment --resume runs/RUN`;
 
-/** The options that may stand beside `--resume`: they do not change what the run computes. */
-const BESIDE_RESUME = ["resume", "json", "no_wandb"];
-
 /**
  * Parses the command line of an experiment.
  *
@@ -84,24 +83,9 @@ const BESIDE_RESUME = ["resume", "json", "no_wandb"];
 export function parseExperiment(
   args?: readonly string[],
   command: AnyCommand = experimentCommand(),
-): ExperimentCommand {
-  const values = parseCommand(command, args) as Record<string, unknown>;
-  const json = values.json === true;
-  if (values.resume !== undefined) {
-    const given = command.options.map((option) => option.attributeName())
-      .filter((name) => command.getOptionValueSource(name) === "cli");
-    const other = given.find((name) => !BESIDE_RESUME.includes(name));
-    if (other) {
-      refuse(`${other} cannot be changed by --resume, which goes on with the run's own options`);
-    }
-    return { resume: values.resume as string, json };
-  }
-  if (values.no_controls && command.getOptionValueSource("controls") === "cli") {
-    refuse("controls and no_controls cannot both be given");
-  }
-  const names = Object.keys(OPTION_RULES);
-  const own = Object.fromEntries(names.map((name) => [name, values[name]]));
-  return { options: preparing(() => checkOptions(own)), json };
+): RunCommand<ExperimentOptions> {
+  const beside = ["no_wandb"];
+  return parseRun(command, args, { rules: OPTION_RULES, check: checkOptions, beside });
 }
 
 /** The command with all its options. */
@@ -114,16 +98,9 @@ export function experimentCommand(): AnyCommand {
     after: AFTER,
   });
   addOptions(command, GROUPS, OPTION_RULES, DEFAULTS);
-  const no = new Option("--no_controls", "leave both out").helpGroup("Pruning:")
-    .implies({ controls: false });
-  const resume = new Option("--resume <dir>", "go on with a run that was stopped or killed")
-    .helpGroup("Output:").argParser(textOption("resume"));
-  return command
-    .addOption(no)
-    .addOption(resume)
-    .addOption(new Option("--json", "print the results as one JSON line").helpGroup("Output:"))
-    .addOption(
-      new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")
-        .helpGroup("Output:"),
-    );
+  addRunOptions(command);
+  return command.addOption(
+    new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")
+      .helpGroup("Output:"),
+  );
 }

@@ -5,7 +5,7 @@
  */
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { parseExperiment } from "./experiment_options.ts";
-import { DivergedError } from "../src/experiment/lockstep.ts";
+import { carryThrough } from "./run_task.ts";
 import { readOptions, resumeExperiment, startExperiment } from "../src/experiment/run.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { readRun } from "../src/report/read.ts";
@@ -30,20 +30,11 @@ await runMain(async (signal) => {
       : resumeExperiment(gpu, resume, listeners)
   );
   const { dir } = experiment.folder;
-  try {
+  const where = { dir, resume: `deno task experiment --resume ${dir}` };
+  const [results, page] = await carryThrough(where, progress, signal, async () => {
     const results = await experiment.run(signal);
-    progress.stop();
-    const page = await writeReport(dir);
-    if (json) printJson({ run: dir, ...results });
-    else console.log(`${verdict(await readRun(dir))}\n${page}`);
-  } catch (error) {
-    progress.stop();
-    const command = `deno task experiment --resume ${dir}`;
-    if (signal.aborted && error === signal.reason) {
-      throw new DOMException(`Stopped. Go on with: ${command}`, "AbortError");
-    }
-    if (error instanceof DivergedError) console.error(`What was done is in ${dir}`);
-    else console.error(`What was done is in ${dir}; go on with: ${command}`);
-    throw error;
-  }
+    return [results, await writeReport(dir)];
+  });
+  if (json) printJson({ run: dir, ...results });
+  else console.log(`${verdict(await readRun(dir))}\n${page}`);
 });

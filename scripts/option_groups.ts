@@ -3,8 +3,17 @@
  *
  * @module
  */
+import { preparing } from "../src/errors.ts";
 import type { OptionRule } from "../src/experiment/option_rules.ts";
-import { type AnyCommand, choiceOption, numberOption, Option, textOption } from "./cli.ts";
+import {
+  type AnyCommand,
+  choiceOption,
+  numberOption,
+  Option,
+  parseCommand,
+  refuse,
+  textOption,
+} from "./cli.ts";
 
 /** Options by heading: placeholder and help. Ranges and defaults are the library's. */
 export type OptionGroups<Options> = Record<
@@ -25,9 +34,10 @@ export function addOptions<Options extends object>(
   for (const [heading, options] of Object.entries(groups)) {
     for (const [key, [placeholder, help]] of Object.entries<[string, string]>(options as never)) {
       const name = key as keyof Options & string;
+      const rule = rules[name], shown = rule.kind === "path" ? "none" : undefined;
       const option = new Option(`--${name} ${placeholder}`.trim(), help)
-        .default(defaults[name]).helpGroup(heading);
-      const parser = parserOf(name, rules[name]);
+        .default(defaults[name], shown).helpGroup(heading);
+      const parser = parserOf(name, rule);
       if (parser) option.argParser(parser);
       command.addOption(option);
     }
@@ -46,8 +56,66 @@ function parserOf(
       return name === "device" ? (text) => choice(DEVICE_WORDS[text] ?? text) : choice;
     }
     case "text":
+    case "path":
       return textOption(name);
     case "flag":
       return undefined;
   }
+}
+
+/** What the command line of a run asks for: a new one, or one to go on with. */
+export type RunCommand<Options> =
+  & { readonly json: boolean; readonly verbose: boolean }
+  & (
+    | { readonly options: Options; readonly resume?: undefined }
+    | { readonly options?: undefined; readonly resume: string }
+  );
+
+/** Options of every run that stand beside those of its library. */
+export function addRunOptions(command: AnyCommand): void {
+  command
+    .addOption(
+      new Option("--no_controls", "leave the controls out").helpGroup("Controls:")
+        .implies({ controls: false }),
+    )
+    .addOption(
+      new Option("--resume <dir>", "go on with a run that was stopped or killed")
+        .helpGroup("Output:").argParser(textOption("resume")),
+    )
+    .addOption(new Option("--json", "print the results as one JSON line").helpGroup("Output:"));
+}
+
+/**
+ * Parses the command line of a run.
+ *
+ * @param rules What options there are.
+ * @param check Completes and checks them.
+ * @param beside Further options that may stand beside `--resume`: they do not change what is computed.
+ * @throws {CommanderError | RangeError | TypeError} As `parseCommand` does.
+ */
+export function parseRun<Options extends object>(
+  command: AnyCommand,
+  args: readonly string[] | undefined,
+  { rules, check, beside }: {
+    rules: Readonly<Record<keyof Options, OptionRule>>;
+    check: (given: Partial<Options>) => Options;
+    beside: readonly string[];
+  },
+): RunCommand<Options> {
+  const values = parseCommand(command, args) as Record<string, unknown>;
+  const shared = { json: values.json === true, verbose: values.verbose === true };
+  if (values.resume !== undefined) {
+    const other = command.options.map((option) => option.attributeName())
+      .filter((name) => command.getOptionValueSource(name) === "cli")
+      .find((name) => !["resume", "json", ...beside].includes(name));
+    if (other) {
+      refuse(`${other} cannot be changed by --resume, which goes on with the run's own options`);
+    }
+    return { resume: values.resume as string, ...shared };
+  }
+  if (values.no_controls && command.getOptionValueSource("controls") === "cli") {
+    refuse("controls and no_controls cannot both be given");
+  }
+  const own = Object.fromEntries(Object.keys(rules).map((name) => [name, values[name]]));
+  return { options: preparing(() => check(own as Partial<Options>)), ...shared };
 }

@@ -335,6 +335,62 @@ export interface PlasticityCycle {
   cycle_time_s: number;
 }
 
+/** What a controller decided for one head whose gate it moved. Losses are nats per token. */
+export interface HeadDecision {
+  /** Counts from 0. */
+  layer: number;
+  /** Counts from 0, in the full model's layer. */
+  head: number;
+  /** Its gate before. */
+  gate_before: number;
+  /** Its gate after, as far as limits let it. */
+  gate: number;
+  /** The change of the calibration loss that was predicted of it. */
+  predicted_loss_change: number;
+  /** Its share of the change that was measured, by the gate gradients before and after. */
+  realised_loss_change: number;
+  /** Whether the step was drawn at random, to learn from. */
+  explored: boolean;
+}
+
+/** A round of decisions, measured at once: same calibration text, same weights, other gates. */
+export interface DecisionRound {
+  /** 1, 2, ... in its cycle. */
+  round: number;
+  /** The change of the loss that was predicted of all moves together. */
+  predicted_loss_change: number;
+  /** The same before anything was learned: by the gate gradients alone. */
+  estimated_loss_change: number;
+  /** The change that was measured. */
+  realised_loss_change: number;
+  /** Whether the gates stayed where they had been moved; else they went back. */
+  kept: boolean;
+  /** Every head whose gate moved. */
+  decisions: HeadDecision[];
+}
+
+/** What a controller said before a cycle. */
+export interface ControllerAdvice {
+  /** Share of all heads that are not active: pruned, or with a nearly closed gate, in percent. */
+  pruned_percent: number;
+  /** Multipliers of the pruning strategies' ratings that outcomes have taught it. */
+  preferences: Record<string, number>;
+  /** Its learning rate in this cycle, what outcomes have made of it included; 0 for `static`. */
+  controller_lr: number;
+  /** What it decided, where it predicts what its decisions do (`mlp`). */
+  rounds?: DecisionRound[];
+}
+
+/** One line of the integration's `cycles.jsonl`: a plasticity cycle, and how it was guided. */
+export interface IntegrationCycle extends PlasticityCycle {
+  /** For each layer the heads that were computed before it. */
+  heads_before: number[][];
+  /** What its controller said. */
+  advice: ControllerAdvice;
+  /** Gates of all heads after it, [L][NH]; 0 for pruned heads. */
+  gates: number[][];
+}
+
 /**
  * `results.json` of the controller-plasticity integration. Perplexities are of validation text,
  * losses of the test part, which is read once, for the best model and for its controls as they were
@@ -364,11 +420,65 @@ export interface IntegrationResults {
   /** Why the run ended. */
   stopped: string;
   /** Every cycle. */
-  cycle_metrics: PlasticityCycle[];
+  cycle_metrics: IntegrationCycle[];
   /** Wall time in seconds. */
   total_duration: number;
   /** Decides batches, choices and samples. */
   seed: number;
+}
+
+/** Everything the page of an integrated run is drawn from. */
+export interface IntegrationRecord {
+  /** `config.json`: every option of the run. */
+  config: Record<string, unknown>;
+  /** `environment.json`. */
+  environment: EnvironmentRecord;
+  /** `data.json`. */
+  data: DataRecord;
+  /** `cycles.jsonl`, in the order of its lines. */
+  cycles: IntegrationCycle[];
+  /** `metrics.jsonl`, in the order of its lines. */
+  metrics: MetricRow[];
+  /** `events.jsonl`, in the order of its lines. */
+  events: EventRow[];
+  /** `memory/transformations.json`: what the run knew at its end, of earlier runs or its own. */
+  memory?: MemoryRecord;
+  /** Absent while the run goes on, or where it did not finish. */
+  results?: IntegrationResults;
+}
+
+/** `memory/transformations.json`. */
+export interface MemoryRecord {
+  /** Transformations kept at most; the oldest are forgotten first. */
+  capacity: number;
+  /** Probability that a cycle replays one. */
+  replay_probability: number;
+  /** What is remembered, oldest first. */
+  transformations: TransformationRecord[];
+}
+
+/** A cycle that succeeded, to be tried again. */
+export interface TransformationRecord {
+  /** In words, for people. */
+  description: string;
+  /** How heads to prune were chosen. */
+  pruning_strategy: string;
+  /** Share of the live heads that were pruned, 0 to 1. */
+  pruning_level: number;
+  /** How heads to grow were chosen. */
+  growth_strategy: string;
+  /** Share of the pruned heads that were grown, 0 to 1. */
+  growth_ratio: number;
+  /** Relative drop of the perplexity; negative where it rose. */
+  perplexity_improvement: number;
+  /** Relative drop of the number of live heads. */
+  head_reduction: number;
+  /** Degeneration score after it less the one before. */
+  degeneration_change: number;
+  /** `perplexity_improvement + 0.5 * efficiency_improvement`: the greater, the likelier a replay. */
+  improvement: number;
+  /** When it was done, as `Date.toISOString()` writes it. */
+  timestamp: string;
 }
 
 /** One strategy in a {@linkcode BakeoffRecord}. */

@@ -1,7 +1,11 @@
 /** Different outcomes lead to different next decisions. */
 import assert from "node:assert/strict";
+import { sigmoid } from "../src/controller/ann_config.ts";
 import { AnnController } from "../src/controller/ann_controller.ts";
-import { AnnGuide, type CycleFeedback } from "../src/controller/guide.ts";
+import { AnnGuide } from "../src/controller/ann_guide.ts";
+import type { CycleFeedback, Sight } from "../src/controller/guide.ts";
+import { makeGuide, restoreGuide } from "../src/controller/guides.ts";
+import { MlpGuide } from "../src/controller/mlp_guide.ts";
 import type { HeadMetrics } from "../src/controller/metrics.ts";
 
 const metrics: HeadMetrics = {
@@ -12,8 +16,14 @@ const metrics: HeadMetrics = {
   gradNorm: Float32Array.from([1, 1, 1, 1]),
   gateGrad: Float32Array.from([0.1, -0.1, 0.1, -0.1]),
 };
-const begin = (trained = true) =>
-  new AnnGuide(new AnnController({ L: 2, NH: 2 }), { trained, rate: 0.01 });
+const begin = (type: "ann" | "rule" = "ann") =>
+  new AnnGuide(new AnnController({ L: 2, NH: 2 }), { type, rate: 0.01 });
+/** Always the same, whatever the gates. */
+const sight = (metrics: HeadMetrics): Sight => ({
+  measure: () => Promise.resolve(metrics),
+  loss: () => Promise.resolve(3),
+  growing: [],
+});
 const outcome = (given: Partial<CycleFeedback>): CycleFeedback => ({
   cycle: 1,
   cycle_success: true,
@@ -26,19 +36,20 @@ const outcome = (given: Partial<CycleFeedback>): CycleFeedback => ({
   ...given,
 });
 
-Deno.test("advice follows the gates; rules alone move less than rules and training", () => {
-  const guide = begin(), rules = begin(false);
-  const advice = guide.advise(metrics);
+Deno.test("advice follows the gates; rules alone move less than rules and training", async () => {
+  const guide = begin(), rules = begin("rule");
+  const advice = await guide.advise(sight(metrics));
   assert.deepEqual(advice, { pruned_percent: 0, preferences: {}, rate: 0.01 });
-  rules.advise(metrics);
+  await rules.advise(sight(metrics));
   assert.ok(guide.gates()[0] < rules.gates()[0] && rules.gates()[0] < 0.9526);
   guide.apply([[0, 0]], []);
-  assert.equal(guide.advise({ ...metrics, live: [[1], [0, 1]] }).pruned_percent, 25);
+  const next = await guide.advise(sight({ ...metrics, live: [[1], [0, 1]] }));
+  assert.equal(next.pruned_percent, 25);
 });
 
-Deno.test("a success and a failure lead to different next decisions", () => {
+Deno.test("a success and a failure lead to different next decisions", async () => {
   const kept = begin(), failed = begin();
-  for (const guide of [kept, failed]) guide.advise(metrics);
+  for (const guide of [kept, failed]) await guide.advise(sight(metrics));
   const before = failed.controller.logits[0];
   kept.apply([[0, 0]], []);
   kept.feedback(outcome({}));
@@ -46,8 +57,8 @@ Deno.test("a success and a failure lead to different next decisions", () => {
   assert.equal(kept.gates()[0], 0);
   assert.equal(failed.controller.logits[0], before + 0.9, "the head was needed: its gate opens");
   const next = [
-    kept.advise({ ...metrics, live: [[1], [0, 1]] }),
-    failed.advise(metrics),
+    await kept.advise(sight({ ...metrics, live: [[1], [0, 1]] })),
+    await failed.advise(sight(metrics)),
   ];
   assert.deepEqual(next.map(({ preferences }) => preferences.taylor), [1.25, 0.5]);
   assert.deepEqual(next.map(({ rate }) => rate), [0.009, 0.0045]);
@@ -65,7 +76,7 @@ Deno.test("heads that grew are judged by what became of the perplexity", () => {
   assert.deepEqual(moves.map((move) => Math.round(move * 1e9) / 1e9), [0.9, -0.9, 0]);
 });
 
-Deno.test("outcomes move step sizes and preferences within bounds, and state goes on", () => {
+Deno.test("outcomes move step sizes and preferences within bounds, and state goes on", async () => {
   const guide = begin();
   for (let cycle = 1; cycle <= 9; cycle++) {
     guide.feedback(outcome({ cycle, cycle_success: false, pruned_heads: [] }));
@@ -73,10 +84,104 @@ Deno.test("outcomes move step sizes and preferences within bounds, and state goe
   const { scale, preferences } = guide.toJSON();
   assert.deepEqual([scale, preferences.taylor], [0.125, 0.25]);
   const copy = AnnGuide.fromJSON(structuredClone(guide.toJSON()));
-  assert.deepEqual(copy.advise(metrics), guide.advise(metrics));
+  assert.deepEqual(await copy.advise(sight(metrics)), await guide.advise(sight(metrics)));
   assert.deepEqual(copy.gates(), guide.gates());
   for (let cycle = 1; cycle <= 40; cycle++) guide.feedback(outcome({ cycle, pruned_heads: [] }));
   assert.deepEqual([guide.toJSON().scale, guide.toJSON().preferences.taylor], [1, 4]);
   assert.throws(() => AnnGuide.fromJSON({ ...guide.toJSON(), scale: 7 }), RangeError);
   assert.throws(() => guide.feedback(outcome({ controller_lr: -1 })), /controller_lr/);
+});
+
+/**
+ * A model of 2 x 4 heads in which gates near `worth` are best: closing a head whose worth is 0 costs
+ * nothing, any other head costs in proportion.
+ */
+function world(worth: readonly number[]): Sight & { looks: number } {
+  const L = 2, NH = 4, live = [[0, 1, 2, 3], [0, 1, 2, 3]];
+  const of = (value: (i: number) => number) => Float32Array.from({ length: 8 }, (_, i) => value(i));
+  return {
+    looks: 0,
+    growing: [],
+    loss(gates) {
+      this.looks++;
+      return Promise.resolve(worth.reduce((sum, w, i) => sum + w * (1 - gates[i]) ** 2, 3));
+    },
+    measure: (gates) =>
+      Promise.resolve({
+        L,
+        NH,
+        live,
+        entropy: of((i) => (i % 4) / 4),
+        gradNorm: of((i) => 1 + worth[i]),
+        gateGrad: of((i) => -2 * worth[i] * (1 - gates[i])),
+        gateGradAbs: of((i) => 0.1 * worth[i] + 1e-4),
+        gateGradSq: of((i) => (0.1 * worth[i]) ** 2 + 1e-8),
+      }),
+  };
+}
+const shape = { L: 2, NH: 4, live: [[0, 1, 2, 3], [0, 1, 2, 3]] };
+const mlp = (seed = 1) => makeGuide("mlp", shape, { rate: 0.01, seed }) as MlpGuide;
+
+Deno.test("mlp: rounds are measured, and those that cost more than they are worth go back", async () => {
+  const useless = mlp(), needed = mlp();
+  const none = world(Array(8).fill(0)), all = world(Array(8).fill(1));
+  const kept = await useless.advise(none), lost = await needed.advise(all);
+  assert.equal(kept.rounds!.length, 3);
+  assert.equal(none.looks, 4, "each round's outcome is where the next begins");
+  assert.ok(kept.rounds!.every((round) => round.kept && round.realised_loss_change === 0));
+  assert.ok(useless.gates().some((gate) => gate < 0.8));
+  for (const round of lost.rounds!) {
+    const { kept, decisions } = round;
+    const { realised_loss_change: realised, predicted_loss_change: foreseen } = round;
+    const opened = decisions.reduce((sum, own) => sum + own.gate - own.gate_before, 0);
+    assert.equal(kept, realised + 1e-3 * opened <= 0);
+    // heads add up, and so do their shares: the loss is of second order in the gates
+    const shares = decisions.reduce((sum, own) => sum + own.realised_loss_change, 0);
+    assert.ok(Math.abs(shares - realised) < 1e-6, `${shares} and ${realised}`);
+    const predicted = decisions.reduce((sum, own) => sum + own.predicted_loss_change, 0);
+    assert.ok(Math.abs(predicted - foreseen) < 1e-9, `${predicted} and ${foreseen}`);
+  }
+  const closed = lost.rounds!.filter(({ decisions }) =>
+    decisions.some((own) => own.gate < own.gate_before)
+  );
+  assert.ok(closed.length > 0 && closed.every(({ kept }) => !kept), "a needed head was closed");
+  assert.deepEqual(
+    needed.gates().filter((gate) => gate < sigmoid(3) - 1e-6),
+    new Float32Array(),
+    "every gate that was closed is open again",
+  );
+  assert.equal(needed.mlp.history.length, lost.rounds!.length, "and it learned from it");
+});
+
+Deno.test("mlp: a failure makes it dare less than a success", async () => {
+  // closing is worth less than its price at full boldness, and more than half of it
+  const slight = world(Array(8).fill(0));
+  slight.loss = (gates) => Promise.resolve(3 + 7e-4 * gates.reduce((sum, g) => sum + (1 - g), 0));
+  const scene = async (cycle_success: boolean) => {
+    const guide = mlp();
+    guide.feedback(outcome({ cycle_success, pruned_heads: [], pruning_strategy: "fisher" }));
+    const { rounds } = await guide.advise(slight);
+    return rounds!.filter(({ decisions }) => decisions.some((d) => d.gate < d.gate_before));
+  };
+  const bold = await scene(true), careful = await scene(false);
+  assert.ok(bold.length > 0 && bold.every(({ kept }) => kept));
+  assert.ok(careful.length > 0 && careful.every(({ kept }) => !kept));
+});
+
+Deno.test("mlp: growing heads are held, ages count cycles, and a saved guide goes on alike", async () => {
+  const guide = mlp(5), scene = { ...world(Array(8).fill(0)), growing: [{ layer: 1, head: 2 }] };
+  const { rounds } = await guide.advise(scene);
+  assert.ok(
+    rounds!.every(({ decisions }) => decisions.every((d) => d.layer !== 1 || d.head !== 2)),
+  );
+  guide.apply([[0, 0]], []);
+  guide.apply([], [[0, 0]]);
+  guide.feedback(outcome({ pruned_heads: [], grown_heads: [[0, 0]] }));
+  assert.deepEqual(guide.toJSON().ages, [0, 1, 1, 1, 1, 1, 1, 1]);
+  const copy = restoreGuide(JSON.parse(JSON.stringify(guide))) as MlpGuide;
+  assert.deepEqual(await copy.advise(scene), await guide.advise(scene));
+  assert.deepEqual(copy.gates(), guide.gates());
+  assert.deepEqual(copy.toJSON(), guide.toJSON());
+  const { ages, ...rest } = guide.toJSON();
+  assert.throws(() => MlpGuide.fromJSON({ ...rest, ages: ages.slice(1) }), /ages must be 8/);
 });

@@ -4,7 +4,11 @@ import { join } from "node:path";
 import { trainBpe } from "../src/data/bpe.ts";
 import { loadText } from "../src/data/corpora.ts";
 import { loadModel, saveModel } from "../src/data/model_files.ts";
-import { ControllerPlasticityIntegration } from "../src/experiment/integration.ts";
+import {
+  ControllerPlasticityIntegration,
+  resumeIntegration,
+  startIntegration,
+} from "../src/experiment/integration.ts";
 import {
   CONTROLLER_TYPES,
   type IntegrationOptions,
@@ -12,7 +16,7 @@ import {
 import { initWeights } from "../src/gpt2/checkpoint.ts";
 import { makeConfig } from "../src/gpt2/config.ts";
 import { allHeads } from "../src/gpt2/layout.ts";
-import type { PlasticityCycle } from "../src/record.ts";
+import type { IntegrationCycle } from "../src/record.ts";
 import { integrationVerdict } from "../src/report/integration.ts";
 import { gpu } from "./gpu.ts";
 
@@ -43,10 +47,10 @@ const options: Partial<IntegrationOptions> = {
 
 async function run(given: Partial<IntegrationOptions> = {}) {
   const messages: string[] = [];
-  using own = await ControllerPlasticityIntegration.start(gpu, { ...options, ...given }, {
+  using own = await startIntegration(gpu, { ...options, ...given }, {
     onMessage: (line) => messages.push(line),
   });
-  const results = await own.runIntegratedOptimization();
+  const results = await own.run();
   return { results, messages, folder: own.folder };
 }
 
@@ -60,14 +64,19 @@ for (const controller_type of CONTROLLER_TYPES) {
     assert.ok(results.unpruned_twin_loss! > 0 && results.random_pruning_loss! > 0);
     assert.deepEqual(JSON.parse(await Deno.readTextFile(folder.path("results.json"))), results);
     const lines = (await Deno.readTextFile(folder.path("cycles.jsonl"))).trim().split("\n");
-    const cycles = lines.map((line) => JSON.parse(line) as PlasticityCycle & { advice: object });
+    const cycles = lines.map((line) => JSON.parse(line) as IntegrationCycle);
+    assert.deepEqual(cycles, results.cycle_metrics);
     assert.deepEqual(cycles.map(({ cycle }) => cycle), [1, 2]);
     assert.equal(cycles[0].pruning_level, 0.1);
-    assert.deepEqual(cycles[0].advice, {
-      pruned_percent: 0,
-      pruning_level: 0.1,
-      ...(controller_type !== "static" && { preferences: {} }),
-    });
+    assert.deepEqual(cycles[0].heads_before, [[0, 1, 2, 3], [0, 1, 2, 3]]);
+    const { pruned_percent, preferences, controller_lr, rounds } = cycles[0].advice;
+    assert.deepEqual([pruned_percent, preferences], [0, {}]);
+    assert.equal(controller_lr, controller_type === "static" ? 0 : 0.01);
+    assert.equal((rounds?.length ?? 0) > 0, controller_type === "mlp");
+    for (const { gates, final: { heads } } of cycles) {
+      if (controller_type === "static") assert.ok(gates.flat().every((gate) => gate % 1 === 0));
+      assert.equal(gates.flat().filter((gate) => gate > 0).length, heads);
+    }
     assert.match(messages[0], /^cycle 1: \w+ pruned 1, \w+ grew 1; perplexity/);
     // the best model is saved, and is what was measured
     const best = await loadModel(folder.path("models", "best"));
@@ -80,16 +89,6 @@ for (const controller_type of CONTROLLER_TYPES) {
     );
   });
 }
-
-Deno.test("the same seed gives the same run, another another", async () => {
-  const strip = ({ results }: Awaited<ReturnType<typeof run>>) => {
-    const { total_duration: _, cycle_metrics, ...rest } = results;
-    return { ...rest, cycles: cycle_metrics.map(({ cycle_time_s: _, ...cycle }) => cycle) };
-  };
-  const first = strip(await run());
-  assert.deepEqual(strip(await run()), first);
-  assert.notDeepEqual(strip(await run({ seed: 7 })), first);
-});
 
 Deno.test("cycles that fail are undone, and the run ends with the model it began with", async () => {
   const { results } = await run({ max_perplexity_increase: 0, learning_rate: 1, max_cycles: 5 });
@@ -107,4 +106,102 @@ Deno.test("cycles that fail are undone, and the run ends with the model it began
   const { unpruned_twin_loss: _, ...alone } = results;
   assert.match(integrationVerdict(alone), /No unpruned twin was trained/);
   assert.match(verdict, /It is of the start: no cycle made a better one; 0 of 3 cycles kept/);
+});
+
+Deno.test("a run that was stopped goes on with the same bits", async () => {
+  const given = { ...options, controller_type: "mlp", max_cycles: 3 } as const;
+  const strip = (cycles: readonly IntegrationCycle[]) =>
+    cycles.map(({ cycle_time_s: _, ...cycle }) => cycle);
+  const { results: whole } = await run(given);
+
+  const stop = new AbortController();
+  using stopped = await startIntegration(gpu, given, {
+    onStep: ({ cycle }) => cycle === 3 && stop.abort(new Error("enough")),
+  });
+  const { dir } = stopped.folder;
+  await assert.rejects(stopped.run(stop.signal), /enough/);
+  assert.deepEqual(await stopped.folder.checkpoints(), ["cycle-0000002"]);
+  using again = await resumeIntegration(gpu, dir);
+  const results = await again.run();
+  assert.deepEqual(strip(results.cycle_metrics), strip(whole.cycle_metrics));
+  assert.equal(results.test_loss, whole.test_loss);
+  assert.equal(results.random_pruning_loss, whole.random_pruning_loss);
+  const metrics = (await Deno.readTextFile(join(dir, "metrics.jsonl"))).trim().split("\n");
+  const steps = metrics.map((line) => JSON.parse(line))
+    .filter((row) => row.arm === "pruned" && row.loss !== undefined).map((row) => row.step);
+  assert.equal(new Set(steps).size, steps.length, "no step is told twice");
+  await assert.rejects(resumeIntegration(gpu, dir), /is a finished run/);
+  const other = await run({ ...given, seed: 7, max_cycles: 1 });
+  assert.notDeepEqual(strip(other.results.cycle_metrics), strip(whole.cycle_metrics.slice(0, 1)));
+});
+
+Deno.test("a later run remembers what an earlier one found", async () => {
+  const { folder, results } = await run({ max_perplexity_increase: 5, max_cycles: 2 });
+  assert.ok(results.cycle_metrics[0].success);
+  const file = folder.path("memory", "transformations.json");
+  const kept = JSON.parse(await Deno.readTextFile(file));
+  assert.equal(kept.capacity, 5);
+  assert.ok(kept.transformations.length >= 1);
+  // with nothing else to draw from, and every draw a replay, the first cycle does it again
+  await Deno.writeTextFile(file, JSON.stringify({ ...kept, replay_probability: 1 }));
+  const later = await run({ max_perplexity_increase: 5, max_cycles: 1, memory: folder.dir });
+  const [cycle] = later.results.cycle_metrics;
+  assert.ok(cycle.replayed);
+  assert.ok(
+    kept.transformations.some((one: { pruning_strategy: string; growth_strategy: string }) =>
+      one.pruning_strategy === cycle.pruning_strategy &&
+      one.growth_strategy === cycle.growth_strategy
+    ),
+  );
+  kept.transformations[0].growth_strategy = "wishful";
+  await Deno.writeTextFile(file, JSON.stringify(kept));
+  await assert.rejects(startIntegration(gpu, { ...options, memory: file }), {
+    name: "TypeError",
+    message: /growth_strategy must be one of .*: wishful/,
+  });
+  await assert.rejects(startIntegration(gpu, { ...options, memory: dir }), {
+    name: "TypeError",
+    message: /has no memory\/transformations\.json/,
+  });
+});
+
+Deno.test("the class takes the options of its documents, and refuses others by name", async () => {
+  const { model_name: model, dataset, max_cycles: _, ...rest } = options;
+  const integration = new ControllerPlasticityIntegration({
+    model,
+    dataset,
+    maxCycles: 1,
+    controllerConfig: { controller_type: "rule", controller_lr: 0.02, update_frequency: 3 },
+    plasticityConfig: { ...rest, max_degeneration_score: 5, memory_capacity: 2 },
+    gpu,
+  });
+  const { controller_type, memory_capacity, max_cycles, seed } = integration.options;
+  assert.deepEqual([controller_type, memory_capacity, max_cycles, seed], ["rule", 2, 1, 42]);
+  assert.equal(integration.folder, undefined);
+  const results = await integration.runIntegratedOptimization();
+  assert.equal(results.cycle_metrics.length, 1);
+  assert.equal(results.cycle_metrics[0].advice.controller_lr, 0.02);
+  const written = await Deno.readTextFile(integration.folder!.path("results.json"));
+  assert.deepEqual(JSON.parse(written), results);
+  const wrong = (config: object, message: RegExp) =>
+    assert.throws(() => new ControllerPlasticityIntegration(config), { message });
+  wrong({ controllerConfig: { learning: 1 } }, /Unknown option of controllerConfig: learning/);
+  wrong({ plasticityConfig: { speed: 1 } }, /Unknown option: speed/);
+  wrong({ maxCycles: 0 }, /max_cycles must be/);
+});
+
+Deno.test("gates move within a cycle as often as asked, and a failed cycle forgets it", async () => {
+  const gatesOf = async (update_frequency: number, given: Partial<IntegrationOptions> = {}) => {
+    const { results } = await run({
+      ...{ controller_type: "rule", max_cycles: 1, update_frequency, max_perplexity_increase: 5 },
+      ...given,
+    });
+    return results.cycle_metrics[0];
+  };
+  const still = await gatesOf(0), moving = await gatesOf(2);
+  assert.notDeepEqual(moving.gates, still.gates);
+  const fail = { max_perplexity_increase: 0, learning_rate: 1 };
+  const failed = await gatesOf(2, fail), calm = await gatesOf(0, fail);
+  assert.ok(!failed.success && !calm.success);
+  assert.deepEqual(failed.gates, calm.gates);
 });

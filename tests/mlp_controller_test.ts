@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { sigmoid } from "../src/controller/ann_config.ts";
 import { AnnController } from "../src/controller/ann_controller.ts";
 import type { HeadMetrics } from "../src/controller/metrics.ts";
+import type { MlpConfig } from "../src/controller/mlp_config.ts";
 import {
   type Decision,
-  type MlpConfig,
   MlpController,
   type RoundOutcome,
 } from "../src/controller/mlp_controller.ts";

@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
-import { checkOptions, DEFAULTS, OPTION_RULES } from "../src/experiment/options.ts";
+import {
+  checkOptions,
+  DEFAULTS,
+  type ExperimentOptions,
+  OPTION_RULES,
+} from "../src/experiment/options.ts";
 import { isInputError } from "../src/errors.ts";
 import { checkChoice, checkNumber, describeRange } from "../src/ranges.ts";
 import { STRATEGY_NAMES } from "../src/plasticity/scores.ts";
 import { CommanderError } from "../scripts/deps.ts";
-import {
-  type ExperimentCommand,
-  experimentCommand,
-  parseExperiment,
-} from "../scripts/experiment_options.ts";
+import { experimentCommand, parseExperiment } from "../scripts/experiment_options.ts";
+import type { RunCommand } from "../scripts/option_groups.ts";
 
 Deno.test("options: defaults are good, complete and frozen", () => {
   const options = checkOptions();
@@ -78,7 +80,9 @@ Deno.test("ranges: in words", () => {
 });
 
 /** Parses without printing; returns what would have been printed to stderr with the error. */
-function parse(...args: string[]): Partial<ExperimentCommand> & { error?: Error; printed: string } {
+function parse(
+  ...args: string[]
+): Partial<RunCommand<ExperimentOptions>> & { error?: Error; printed: string } {
   const command = experimentCommand();
   const printed: string[] = [];
   command.configureOutput({
@@ -165,6 +169,7 @@ Deno.test("experiment: --resume stands alone", () => {
   assert.deepEqual(parse("--resume", "runs/a", "--json", "--no_wandb"), {
     resume: "runs/a",
     json: true,
+    verbose: false,
     printed: "",
   });
   for (

@@ -1,15 +1,27 @@
 /**
- * Controllers that guide plasticity cycles: each looks at the heads before a cycle, says how hard to
- * prune and which strategies it prefers, and learns from how the cycle ended.
+ * What every controller that guides plasticity cycles has in common: gates, and what the outcomes of
+ * cycles have taught it.
  *
  * @module
  */
+import type { HeadPlace } from "../gpt2/heads.ts";
+import type { DecisionRound } from "../record.ts";
 import { checkNumber } from "../ranges.ts";
-import { AnnController, type AnnState } from "./ann_controller.ts";
+import type { AnnController, AnnState } from "./ann_controller.ts";
 import type { HeadMetrics } from "./metrics.ts";
 
 /** A head by its layer and its number in the full model's layer. */
-type Place = readonly [number, number];
+export type HeadTuple = readonly [number, number];
+
+/** The model as a controller sees it. */
+export interface Sight {
+  /** Measures every live head on calibration text, with these gates, `[L, NH]`. */
+  measure(gates: Float32Array): Promise<HeadMetrics>;
+  /** Mean loss of the same text with these gates, in nats per token. */
+  loss(gates: Float32Array): Promise<number>;
+  /** Heads whose influence still rises: their gate is not the controller's alone. */
+  readonly growing: readonly HeadPlace[];
+}
 
 /** What a controller says before a cycle. */
 export interface Advice {
@@ -19,6 +31,8 @@ export interface Advice {
   preferences: Record<string, number>;
   /** Its learning rate in this cycle, its own scale included. */
   rate: number;
+  /** What it decided, where it predicts what its decisions do. */
+  rounds?: DecisionRound[];
 }
 
 /** How a cycle ended, as its controller is told. */
@@ -36,17 +50,15 @@ export interface CycleFeedback {
   /** The strategy that chose the heads to prune. */
   pruning_strategy: string;
   /** Heads that it pruned and that are gone now, or would be had it been kept. */
-  pruned_heads: readonly Place[];
+  pruned_heads: readonly HeadTuple[];
   /** Heads that it grew, likewise. */
-  grown_heads: readonly Place[];
+  grown_heads: readonly HeadTuple[];
 }
 
-/** The whole state of an {@linkcode AnnGuide}, as JSON. */
-export interface AnnGuideState {
+/** What outcomes have made of a guide, as JSON. */
+export interface LearnedState {
   /** The gates. */
   controller: AnnState;
-  /** Whether logits are trained, or moved by rules alone. */
-  trained: boolean;
   /** Learning rate of the next cycle. */
   rate: number;
   /** What outcomes have made of the step size: 1 at first. */
@@ -59,20 +71,22 @@ export interface AnnGuideState {
 const SCALE = { min: 0.125, max: 1 };
 const PREFERENCE = { min: 0.25, max: 4 };
 
+/** Share of all heads, the pruned among them, that gates may close. */
+export const MOST_CLOSED = 0.8;
+
 /**
- * Guidance by the gates of an {@linkcode AnnController}: `ann` trains them and applies the rules,
- * `rule` applies the rules alone.
+ * A controller that guides cycles: it looks at the heads before each, moves its gates, says how hard
+ * to prune and which strategies it prefers, and learns from how the cycle ended.
  *
- * What a cycle teaches it: after a failure its steps are half as large, the strategy that chose the
- * heads is preferred half as much, and the gates of the heads that were pruned open by
+ * What a cycle teaches every one of them: after a failure its steps are half as large, the strategy
+ * that chose the heads is preferred half as much, and the gates of the heads that were pruned open by
  * `100 * controller_lr` in logits: they were needed. After a success its steps may grow again, the
  * strategy is preferred by the share of heads that it could do without more, and the gates of the
  * heads that grew open by as much if the perplexity fell, and close by as much if it rose.
  */
-export class AnnGuide {
+export abstract class CycleGuide {
   /** The gates. */
   readonly controller: AnnController;
-  readonly #trained: boolean;
   #rate: number;
   #scale = 1;
   #preferences: Record<string, number> = {};
@@ -80,42 +94,56 @@ export class AnnGuide {
   /**
    * A guide before the first cycle.
    *
-   * @param trained Whether logits are trained by their gradient too.
-   * @param rate Its learning rate in the first cycle.
+   * @param rate Its learning rate in it.
    */
-  constructor(
-    controller: AnnController,
-    { trained, rate }: { trained: boolean; rate: number },
-  ) {
+  constructor(controller: AnnController, rate: number) {
     checkNumber("controller_lr", rate, { min: 0 });
     this.controller = controller;
-    this.#trained = trained;
     this.#rate = rate;
   }
+
+  /** Moves the gates by what it sees, and says what it thinks of the next cycle. */
+  abstract advise(sight: Sight): Promise<Advice>;
+
+  /**
+   * Looks at what training measured within a cycle; not every controller cares.
+   *
+   * @returns Whether the gates moved.
+   */
+  abstract update(metrics: HeadMetrics): boolean;
+
+  /** The whole state; `restoreGuide` goes on from it with the same bits. */
+  abstract toJSON(): LearnedState & { type: string };
 
   /** Gates of all heads, `[L, NH]`. */
   gates(): Float32Array {
     return this.controller.gates();
   }
 
-  /** Moves the gates by what was measured, and says what it thinks of the next cycle. */
-  advise(metrics: HeadMetrics): Advice {
-    const { controller } = this, rate = this.#rate * this.#scale;
-    controller.checkMetrics(metrics);
-    if (this.#trained && metrics.gateGrad) controller.gradientStep(metrics.gateGrad, rate);
-    controller.updateGates(metrics, rate);
-    const { activeThreshold } = controller.config;
-    const gates = controller.gates();
-    const active = gates.reduce((sum, gate) => sum + (gate > activeThreshold ? 1 : 0), 0);
-    return {
-      pruned_percent: 100 * (gates.length - active) / gates.length,
-      preferences: { ...this.#preferences },
-      rate,
-    };
+  /** Learning rate of this cycle, with what outcomes have made of its step size. */
+  get rate(): number {
+    return this.#rate * this.#scale;
+  }
+
+  /** What outcomes have made of its step size, 0.125 to 1. */
+  get scale(): number {
+    return this.#scale;
+  }
+
+  /** Multipliers of pruning strategies' ratings, for those it has an opinion of. */
+  get preferences(): Record<string, number> {
+    return { ...this.#preferences };
+  }
+
+  /** Tells which heads have gone and which have come. */
+  apply(pruned: readonly HeadTuple[], grown: readonly HeadTuple[]): void {
+    const places = (heads: readonly HeadTuple[]) => heads.map(([layer, head]) => ({ layer, head }));
+    this.controller.prune(places(pruned));
+    this.controller.grow(places(grown));
   }
 
   /**
-   * Learns from a cycle. Heads that it pruned or grew must be told by {@linkcode AnnGuide.apply}
+   * Learns from a cycle. Heads that it pruned or grew must be told by {@linkcode CycleGuide.apply}
    * first, if the cycle was kept.
    */
   feedback(outcome: CycleFeedback): void {
@@ -131,14 +159,7 @@ export class AnnGuide {
     else this.#move(outcome.grown_heads, step * Math.sign(perplexity_improvement));
   }
 
-  /** Tells which heads have gone and which have come. */
-  apply(pruned: readonly Place[], grown: readonly Place[]): void {
-    const places = (heads: readonly Place[]) => heads.map(([layer, head]) => ({ layer, head }));
-    this.controller.prune(places(pruned));
-    this.controller.grow(places(grown));
-  }
-
-  #move(heads: readonly Place[], by: number): void {
+  #move(heads: readonly HeadTuple[], by: number): void {
     const { logits, NH, live, config: { logitClamp } } = this.controller;
     for (const [layer, head] of heads) {
       if (!live[layer].includes(head)) continue;
@@ -147,25 +168,22 @@ export class AnnGuide {
     }
   }
 
-  /** The whole state; {@linkcode AnnGuide.fromJSON} goes on from it with the same bits. */
-  toJSON(): AnnGuideState {
+  /** What every guide's state begins with. */
+  protected learned(): LearnedState {
     return {
       controller: this.controller.toJSON(),
-      trained: this.#trained,
       rate: this.#rate,
       scale: this.#scale,
-      preferences: { ...this.#preferences },
+      preferences: this.preferences,
     };
   }
 
-  /** Rebuilds a guide from its state. @throws {RangeError} If a number is out of range. */
-  static fromJSON({ controller, trained, rate, scale, preferences }: AnnGuideState): AnnGuide {
-    const guide = new AnnGuide(AnnController.fromJSON(controller), { trained, rate });
-    guide.#scale = checkNumber("scale", scale, SCALE);
+  /** Goes on from {@linkcode CycleGuide.learned}. @throws {RangeError} If a number is out of range. */
+  protected restoreLearned({ scale, preferences }: LearnedState): void {
+    this.#scale = checkNumber("scale", scale, SCALE);
     for (const [name, preference] of Object.entries(preferences)) {
-      guide.#preferences[name] = checkNumber(`preference for ${name}`, preference, PREFERENCE);
+      this.#preferences[name] = checkNumber(`preference for ${name}`, preference, PREFERENCE);
     }
-    return guide;
   }
 }
 

@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { logit } from "./ann_config.ts";
 import {
   type AgencyInfo,
   AnnController,
   type AnnState,
   type GateUpdate,
 } from "./ann_controller.ts";
+import { inactivePercent, isOpen, keepOpen } from "./limits.ts";
 import type { HeadMetrics } from "./metrics.ts";
 
 /** When and how far an {@linkcode AnnController} is let loose. */
@@ -190,14 +190,13 @@ export class ControllerManager {
   /** For every layer the heads whose gate is above the active threshold. */
   activeGates(): number[][] {
     return this.controller.live.map((heads, layer) =>
-      heads.filter((head) => this.#isOpen(layer * this.controller.NH + head))
+      heads.filter((head) => isOpen(this.controller, layer * this.controller.NH + head))
     );
   }
 
   /** Share of all heads that are not active, in percent; pruned heads among them. */
   prunedPercent(): number {
-    const total = this.controller.logits.length;
-    return 100 * (total - this.activeGates().flat().length) / total;
+    return inactivePercent(this.controller);
   }
 
   /** Mean gate of the live heads. */
@@ -208,9 +207,7 @@ export class ControllerManager {
   /**
    * Counts one optimizer step and, where one is due, updates the gates: trains the logits if the
    * gate gradient was collected, applies the rules, then the limits: no more heads are closed than
-   * `maxPrunedHeads` allows, and every layer keeps an active one. Of heads too many, those with the
-   * highest logits stay open: each goes back to where it was before this update, or to just above
-   * the threshold if it was not open then, so that their order is kept for the next time.
+   * `maxPrunedHeads` allows, and every layer keeps an active one ({@linkcode keepOpen}).
    *
    * @param metrics Needed where {@linkcode needsMetrics} says so, and not looked at elsewhere.
    * @throws {TypeError} If metrics are needed and not given; the step is not counted then.
@@ -233,7 +230,7 @@ export class ControllerManager {
     const gates = Array.from(logits, (_, i) => controller.gate(i));
     if (metrics.gateGrad) controller.gradientStep(metrics.gateGrad, controller_lr);
     const rules = controller.updateGates(metrics, controller_lr, agency);
-    const kept_open = this.#enforceLimits(logits);
+    const kept_open = keepOpen(controller, logits, this.config.maxPrunedHeads);
 
     const moves = gates.map((gate, i) => Math.abs(controller.gate(i) - gate));
     const still = moves.every((move) => move < this.config.minGateChange);
@@ -271,7 +268,7 @@ export class ControllerManager {
    */
   prune(heads: readonly { layer: number; head: number }[]): void {
     this.controller.prune(heads);
-    this.#enforceLimits(this.controller.logits.slice());
+    keepOpen(this.controller, this.controller.logits.slice(), this.config.maxPrunedHeads);
     this.forgetPlateau();
   }
 
@@ -312,38 +309,5 @@ export class ControllerManager {
     manager.#plateau = state.plateau_counter;
     manager.#stopped = state.stopped;
     return manager;
-  }
-
-  #isOpen(index: number): boolean {
-    return this.controller.gate(index) > this.controller.config.activeThreshold;
-  }
-
-  /** Reopens closed live heads beyond what the limits allow; returns which. */
-  #enforceLimits(before: Float64Array): [number, number][] {
-    const { controller } = this;
-    const { NH, logits, config, live } = controller;
-    // A hair above the threshold, so that rounding the gate to f32 cannot close it again.
-    const justOpen = logit(config.activeThreshold) + 1e-3;
-    const kept: [number, number][] = [];
-    const reopen = (i: number) => {
-      logits[i] = Math.max(before[i], justOpen);
-      kept.push([Math.floor(i / NH), i % NH]);
-    };
-    // Highest logit first; of equal ones the later head, as ties in pruning take the earlier one.
-    const closedIn = (heads: number[]) =>
-      heads.filter((i) => !this.#isOpen(i)).sort((a, b) => logits[b] - logits[a] || b - a);
-
-    const places = live.map((heads, layer) => heads.map((head) => layer * NH + head));
-    for (const heads of places) {
-      const closed = closedIn(heads);
-      if (heads.length > 0 && closed.length === heads.length) reopen(closed[0]);
-    }
-    const all = places.flat();
-    const pruned = logits.length - all.length;
-    // The hair makes 0.29 * 100 = 28.999999999999996 mean 29.
-    const share = Math.floor(this.config.maxPrunedHeads * logits.length + 1e-9);
-    const closed = closedIn(all);
-    closed.slice(0, Math.max(0, closed.length - Math.max(0, share - pruned))).forEach(reopen);
-    return kept.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   }
 }

@@ -33,107 +33,18 @@
  */
 import type { HeadPlace } from "../gpt2/heads.ts";
 import { Random } from "../random.ts";
-import { checkChoice, checkNumber, type NumberRange } from "../ranges.ts";
+import { checkNumber } from "../ranges.ts";
 import { sigmoid } from "./ann_config.ts";
 import type { AnnController } from "./ann_controller.ts";
 import { checkPerHead, type HeadMetrics, METRIC_KEYS, type MetricKey } from "./metrics.ts";
+import { checkMlpConfig, MLP_DEFAULTS, type MlpConfig } from "./mlp_config.ts";
 import {
   checkNumbers,
   MlpNetwork,
   type Move,
   type NetworkState,
   type Outcome,
-  type TrainingConfig,
 } from "./mlp_network.ts";
-
-/**
- * What the network may see of a head: a measurement; `taylor`, the first-order importance
- * `gateGradAbs * gate` (Michel et al. 2019); its gate; its age in cycles; its layer.
- */
-export type Feature = MetricKey | "taylor" | "gate" | "age" | "layer";
-
-const FEATURES: readonly Feature[] = [...METRIC_KEYS, "taylor", "gate", "age", "layer"];
-
-/** What an {@linkcode MlpController} sees, what it chooses from, and how it learns. */
-export interface MlpConfig extends TrainingConfig {
-  /** What the network sees of a head: standardised over a round, but for gate, age and layer. */
-  readonly features: readonly Feature[];
-  /** Units of the hidden layer. */
-  readonly hidden: number;
-  /** Changes of the logit to choose from; 0, which keeps the gate, among them. */
-  readonly steps: readonly number[];
-  /** What a gate costs: nats per token, and unit of gate, that closing it may lose. */
-  readonly price: number;
-  /**
-   * Largest share of heads that a round moves because it pays, though always one; explored ones
-   * come on top. Effects add up only while few heads move, and so do errors.
-   */
-  readonly maxMoved: number;
-  /** Probability that a head takes a step at random, before anything was learned. */
-  readonly exploration: number;
-  /** What that is multiplied by for every outcome that was learned from. */
-  readonly explorationDecay: number;
-  /** Tokens a sequence, for a second-order untrained estimate; 0 makes it first-order. */
-  readonly fisher: number;
-  /** Ages above this many cycles count as this. */
-  readonly ageCap: number;
-  /** Rounds that are learned from, the latest. */
-  readonly replay: number;
-  /** Seed of the hidden layer. */
-  readonly seed: number;
-}
-
-/** The configuration used where nothing else is said. */
-export const MLP_DEFAULTS: MlpConfig = {
-  features: ["entropy", "gradNorm", "gateGrad", "taylor", "gate", "age", "layer"],
-  hidden: 16,
-  steps: [-2, -1, 0, 1, 2], // three rounds of -2 take a gate from 0.95 to 0.05
-  price: 1e-3,
-  maxMoved: 0.25,
-  exploration: 0.1,
-  explorationDecay: 0.9,
-  fisher: 0,
-  ageCap: 10,
-  replay: 32,
-  epochs: 20,
-  learningRate: 0.02,
-  shrinkage: 0.05,
-  weightDecay: 0.1,
-  seed: 0,
-};
-
-const RANGES: Readonly<Record<Exclude<keyof MlpConfig, "features" | "steps">, NumberRange>> = {
-  hidden: { min: 1, whole: true },
-  price: { min: 0 },
-  maxMoved: { min: 0, max: 1 },
-  exploration: { min: 0, max: 1 },
-  explorationDecay: { min: 0, max: 1 },
-  fisher: { min: 0 },
-  ageCap: { above: 0 },
-  replay: { min: 1, whole: true },
-  epochs: { min: 0, whole: true },
-  learningRate: { min: 0 },
-  shrinkage: { min: 0 },
-  weightDecay: { min: 0 },
-  seed: { min: 0, whole: true },
-};
-
-function checkConfig(config: MlpConfig): void {
-  for (const key of Object.keys(config)) {
-    if (!(key in MLP_DEFAULTS)) throw new TypeError(`Unknown controller setting: ${key}`);
-  }
-  for (const key of Object.keys(RANGES) as (keyof typeof RANGES)[]) {
-    checkNumber(key, config[key], RANGES[key]);
-  }
-  const { features, steps } = config;
-  for (const feature of features) checkChoice("a feature", feature, FEATURES);
-  if (features.length === 0 || new Set(features).size < features.length) {
-    throw new RangeError(`features must name at least one, each once: [${features}]`);
-  }
-  if (!steps.includes(0) || !steps.every(Number.isFinite)) {
-    throw new RangeError(`steps must be finite numbers, 0 among them: [${steps}]`);
-  }
-}
 
 /** What is known besides the metrics when gates are decided. */
 export interface DecideOptions {
@@ -143,6 +54,8 @@ export interface DecideOptions {
   readonly ages?: ArrayLike<number>;
   /** Heads that stay as they are: those still growing, whose gate is not the controller's alone. */
   readonly held?: readonly HeadPlace[];
+  /** Price of an open gate in this round, in nats per token; the configuration's unless given. */
+  readonly price?: number;
   /**
    * A seeded source of numbers in [0, 1). One is drawn for every head of the full model, so that a
    * head's draw does not depend on which are live.
@@ -181,6 +94,21 @@ export interface RoundOutcome {
   readonly gateGrad?: ArrayLike<number>;
   /** Outcomes of single heads, each measured with all others as they were before the round. */
   readonly single?: readonly SingleOutcome[];
+  /** Adam's rate for this lesson; the configuration's unless given. */
+  readonly learningRate?: number;
+}
+
+/** What learning from a round tells. Losses are nats per token. */
+export interface Lesson {
+  /** Absolute error of the round's predicted change, before learning from it. */
+  error_before: number;
+  /** The same after. */
+  error_after: number;
+  /**
+   * Every head that moved and still lives, where `gateGrad` was given: what was predicted of the
+   * move that was measured, and its share of what came.
+   */
+  shares: (HeadPlace & { predicted: number; realised: number })[];
 }
 
 /** One head's own outcome. */
@@ -271,7 +199,7 @@ export class MlpController {
   constructor(controller: AnnController, config: Partial<MlpConfig> = {}) {
     this.controller = controller;
     this.config = { ...MLP_DEFAULTS, ...config };
-    checkConfig(this.config);
+    checkMlpConfig(this.config);
     const { features, hidden, seed } = this.config;
     this.#network = new MlpNetwork(features.length, hidden, new Random(seed));
   }
@@ -310,16 +238,17 @@ export class MlpController {
    */
   decide(
     metrics: HeadMetrics,
-    { cycle, ages, held = [], random }: DecideOptions,
+    { cycle, ages, held = [], price = this.config.price, random }: DecideOptions,
   ): { decisions: Decision[]; predicted_total: number } {
     checkNumber("cycle", cycle, { min: 0, whole: true });
+    checkNumber("price", price, { min: 0 });
     const { controller, config, exploration } = this, { NH, logits } = controller;
     const heads = this.#see(metrics, ages).filter((own) => !held.some((h) => samePlace(h, own)));
     const draws = Array.from(logits, () => random());
     const steps = config.steps.toSorted((a, b) => Math.abs(a) - Math.abs(b)); // 0 comes first
     const choices = heads.map((own) => {
       const at = own.layer * NH + own.head;
-      const options = steps.map((step) => this.#option(own, logits[at], step));
+      const options = steps.map((step) => this.#option(own, logits[at], step, price));
       const best = options.reduce((a, b) => b.cost < a.cost ? b : a);
       const explored = draws[at] < exploration;
       const taken = options[explored ? Math.floor(draws[at] / exploration * steps.length) : 0];
@@ -354,14 +283,14 @@ export class MlpController {
    * that what limits or pruning changed of them is counted. The outcomes of single heads, measured
    * or shared out by `gateGrad`, count together as much as the round's.
    *
-   * @returns The absolute error of the round's predicted change, before and after learning from it,
-   * in nats per token.
    * @throws {TypeError} If nothing was decided since the last outcome.
    * @throws {RangeError} If a number is out of range, or a single head had no decision. Nothing is
    * learned then.
    */
-  learn(outcome: RoundOutcome): { error_before: number; error_after: number } {
+  learn(outcome: RoundOutcome): Lesson {
     const { realised_loss_change: realised, gateGrad, single = [] } = outcome;
+    const { learningRate = this.config.learningRate } = outcome;
+    checkNumber("learningRate", learningRate, { min: 0 });
     if (this.#pending === null) {
       throw new TypeError("Cannot learn: nothing was decided since the last outcome");
     }
@@ -379,9 +308,12 @@ export class MlpController {
       checkNumber("gate", gate, { min: 0, max: 1 });
       return { move: moveTo(own, gate), realised: checkNumber("loss_change", loss_change, {}) };
     });
-    for (const { own, at, move } of gateGrad ? moved : []) {
-      if (!controller.live[own.layer].includes(own.head)) continue; // pruned: it has no gradient
-      alone.push({ move, realised: move.delta * (own.slope + gateGrad![at]) / 2 });
+    const shares: Lesson["shares"] = [];
+    for (const { own: { layer, head, slope }, at, move } of gateGrad ? moved : []) {
+      if (!controller.live[layer].includes(head)) continue; // pruned: it has no gradient
+      const realised = move.delta * (slope + gateGrad![at]) / 2;
+      shares.push({ layer, head, predicted: this.#predict([move]), realised });
+      alone.push({ move, realised });
     }
 
     const least = LEAST_MOVE ** 2 * mean(heads.map(({ scale }) => scale ** 2));
@@ -392,12 +324,13 @@ export class MlpController {
     const singles = alone.map(({ move, realised }) => entry([move], realised, 1 / alone.length));
     this.#replay = [...this.#replay, [entry(moves, realised, 1), ...singles]].slice(-config.replay);
     const predicted = this.#predict(moves), estimated = sum(moves.map(({ base }) => base));
-    this.#network.train(this.#replay.flat(), config);
+    this.#network.train(this.#replay.flat(), { ...config, learningRate });
     this.#history.push({ cycle, moved: moves.length, predicted, estimated, realised });
     this.#pending = null;
     return {
       error_before: Math.abs(predicted - realised),
       error_after: Math.abs(this.#predict(moves) - realised),
+      shares,
     };
   }
 
@@ -462,11 +395,11 @@ export class MlpController {
   }
 
   /** One step that a head may take, and its cost: predicted loss, and price of the gate. */
-  #option(own: SeenHead, from: number, step: number) {
+  #option(own: SeenHead, from: number, step: number, price: number) {
     const { logitClamp } = this.controller.config;
     const logit = Math.min(logitClamp, Math.max(-logitClamp, from + step));
     const move = moveTo(own, sigmoid(logit)), predicted = this.#network.predict(move);
-    return { logit, move, predicted, cost: predicted + this.config.price * move.delta };
+    return { logit, move, predicted, cost: predicted + price * move.delta };
   }
 
   /** All live heads, in (layer, head) order. */

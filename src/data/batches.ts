@@ -201,6 +201,17 @@ export function evalWindows(
   return windows(part, T, stride);
 }
 
+/** Batches as windows of T tokens, every target scored: the same text, to be evaluated. */
+export function batchWindows(batches: readonly Batch[], T: number): Window[] {
+  return batches.flatMap(({ inputs, targets }) =>
+    Array.from({ length: inputs.length / T }, (_, b) => ({
+      inputs: inputs.subarray(b * T, (b + 1) * T),
+      targets: targets.subarray(b * T, (b + 1) * T),
+      from: 0,
+    }))
+  );
+}
+
 function* windows(part: Uint32Array, T: number, stride: number): Generator<Window> {
   let covered = 0;
   for (let begin = 0; covered < part.length; begin += stride) {

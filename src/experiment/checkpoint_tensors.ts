@@ -58,29 +58,46 @@ export function armStates(
   summaries: readonly ArmSummary[],
   tensors: ReadonlyMap<string, Float32Array>,
 ): ArmState[] {
-  const collect = (folder: string): Weights => {
-    const prefix = `${folder}/`;
-    return new Map(
-      [...tensors].filter(([key]) => key.startsWith(prefix))
-        .map(([key, values]) => [key.slice(prefix.length), values]),
-    );
-  };
   return summaries.map(({ name, live, steps, measured, stored = [], growing = [] }) => {
     const sums = tensors.get(`${name}/sums/heads`);
     if (sums === undefined) throw new TypeError(`The checkpoint lacks arm ${name}`);
-    const part = (of: string) => collect(`${name}/${of}`);
+    const part = (of: string) => collect(tensors, `${name}/${of}`);
     return {
       name,
       live,
       weights: part("weights"),
       optimizer: { steps, measured, sums, m: part("m"), v: part("v") },
       stored: stored.map(([layer, head, step]) => {
-        const own = (of: string) => collect(`${storedPrefix(name, { layer, head })}/${of}`);
+        const prefix = storedPrefix(name, { layer, head });
+        const own = (of: string) => collect(tensors, `${prefix}/${of}`);
         return { layer, head, step, weights: own("weights"), m: own("m"), v: own("v") };
       }),
       growing,
     };
   });
+}
+
+/** Of an arm's tensors the model alone: enough to evaluate it, not to train it further. */
+export function weightTensors(tensors: readonly TensorToWrite[]): TensorToWrite[] {
+  return tensors.filter(({ name }) => name.split("/")[1] === "weights");
+}
+
+/** The models that {@linkcode weightTensors} kept. */
+export function weightStates(
+  summaries: readonly ArmSummary[],
+  tensors: ReadonlyMap<string, Float32Array>,
+): Omit<ArmState, "optimizer">[] {
+  return summaries.map(({ name, live, growing = [] }) => (
+    { name, live, growing, weights: collect(tensors, `${name}/weights`) }
+  ));
+}
+
+function collect(tensors: ReadonlyMap<string, Float32Array>, folder: string): Weights {
+  const prefix = `${folder}/`;
+  return new Map(
+    [...tensors].filter(([key]) => key.startsWith(prefix))
+      .map(([key, values]) => [key.slice(prefix.length), values]),
+  );
 }
 
 function storedPrefix(arm: ArmName, { layer, head }: { layer: number; head: number }): string {

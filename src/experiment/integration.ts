@@ -1,353 +1,217 @@
 /**
- * Controller and plasticity in one loop: a controller looks at the heads and says how hard to prune,
- * a plasticity cycle does it, and how the cycle ended changes what the controller says next.
+ * The integration of controller and plasticity, ready to use: starting a run, going on with one, and
+ * the class that does it in two lines.
  *
  * @module
  */
-import { sigmoid } from "../controller/ann_config.ts";
-import { AnnController } from "../controller/ann_controller.ts";
-import { AnnGuide } from "../controller/guide.ts";
-import type { HeadMetrics } from "../controller/metrics.ts";
-import { saveModel } from "../data/model_files.ts";
-import { scaleHeads } from "../gpt2/heads.ts";
-import type { Gpu } from "../gpu/device.ts";
+import { resolve } from "node:path";
+import { readJson } from "../data/files.ts";
+import { Gpu } from "../gpu/device.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
-import { adaptPlan, diminishingReturns, Patience } from "../plasticity/adaptation.ts";
-import type { IntegrationResults, PlasticityCycle } from "../record.ts";
-import { undoGates } from "./arm.ts";
+import { TransformationMemory } from "../plasticity/memory.ts";
+import type { IntegrationResults } from "../record.ts";
 import { checkIntegrationOptions, type IntegrationOptions } from "./integration_options.ts";
-import { Lockstep } from "./lockstep.ts";
+import { type IntegrationListeners, IntegrationRun } from "./integration_run.ts";
+import { loadMemory } from "./memory_file.ts";
 import { checkOptions } from "./options.ts";
-import { AdaptivePlasticitySystem } from "./plasticity_system.ts";
-import { Recorder } from "./recorder.ts";
+import {
+  absoluteModel,
+  absoluteText,
+  checkUnchanged,
+  openUnfinished,
+  tellOtherAdapter,
+} from "./resume.ts";
 import { environmentRecord, shortName } from "./run.ts";
 import { RunFolder } from "./run_folder.ts";
 import { loadMaterials, type Materials } from "./setup.ts";
 
-/** Who is told. */
-export interface IntegrationListeners {
-  /** A line for the terminal. */
-  onMessage?(line: string): void;
-  /** Called when results of training have been read. */
-  onStep?(progress: { cycle: number; done: number; steps: number; loss: number }): void;
+/**
+ * Loads and checks everything and makes a run folder; nothing is trained yet.
+ *
+ * @throws {RangeError | TypeError} If the options, the model or the text do not work out; nothing
+ * was written then.
+ */
+export async function startIntegration(
+  gpu: Gpu,
+  given: Partial<IntegrationOptions> = {},
+  listeners: IntegrationListeners = {},
+): Promise<IntegrationRun> {
+  const checked = checkIntegrationOptions(given);
+  const options = {
+    ...checked,
+    model_name: absoluteModel(checked.model_name),
+    dataset: absoluteText(checked.dataset),
+    memory: checked.memory && resolve(checked.memory),
+  };
+  const capacity = options.memory_capacity;
+  const memory = options.memory
+    ? await loadMemory(options.memory, { capacity })
+    : new TransformationMemory({ capacity });
+  const materials = await materialsOf(options);
+  await tuneMatmul(gpu);
+  const folder = await RunFolder.create(
+    options.output_dir,
+    shortName(options.model_name),
+    "integration",
+  );
+  await folder.writeJson("config.json", options);
+  await folder.writeJson("environment.json", environmentRecord(gpu));
+  await folder.writeJson("data.json", materials.record);
+  return new IntegrationRun(gpu, options, materials, folder, { memory, listeners });
 }
 
-/** Growth ratios: of the first cycle, after a success, after a failure. */
-const GROWTH_RATIO = { first: 0.5, success: 0.3, failure: 0.7 };
+/**
+ * Opens a run folder at the end of its last whole cycle; where there is none yet, the run begins
+ * anew.
+ *
+ * @throws {TypeError} If the folder is not that of an integrated run, the run is finished, or model
+ * or text are no longer what they were.
+ */
+export async function resumeIntegration(
+  gpu: Gpu,
+  dir: string,
+  listeners: IntegrationListeners = {},
+): Promise<IntegrationRun> {
+  const folder = await openUnfinished(dir, "integration");
+  const options = await readIntegrationOptions(dir);
+  const materials = await materialsOf(options);
+  await checkUnchanged(folder, materials.record, options.model_name);
+  await tuneMatmul(gpu);
+  await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
+  const last = (await folder.checkpoints()).at(-1);
+  const capacity = options.memory_capacity;
+  const memory = last === undefined && options.memory
+    ? await loadMemory(options.memory, { capacity })
+    : new TransformationMemory({ capacity });
+  const run = new IntegrationRun(gpu, options, materials, folder, { memory, listeners });
+  if (last === undefined) await folder.restart();
+  else await run.resume(last);
+  return run;
+}
 
-/** Largest share of live heads that a cycle prunes. */
-const MOST_PRUNED = 0.8;
+/**
+ * The options of a run that was begun earlier.
+ *
+ * @throws {TypeError} If the folder is not that of an integrated run.
+ */
+export async function readIntegrationOptions(dir: string): Promise<IntegrationOptions> {
+  const folder = await RunFolder.open(dir, "integration");
+  const config = await readJson(folder.path("config.json"));
+  return checkIntegrationOptions(config as Partial<IntegrationOptions>);
+}
 
-/** What the controller's rate is multiplied by in each cycle. */
-const RATE_DECAY = 0.9;
+async function materialsOf(options: IntegrationOptions): Promise<Materials> {
+  const { model_name, dataset: text, sequence_length: max_length } = options;
+  const { batch_size, eval_tokens, test_tokens } = options;
+  const shared = { model_name, text, max_length, batch_size, eval_tokens, test_tokens };
+  return await loadMaterials(checkOptions(shared));
+}
 
-/** A run of the integration. Dispose it to free the device's memory. */
-export class ControllerPlasticityIntegration implements Disposable {
+/** Options that belong to the controller. */
+const CONTROLLER_KEYS: readonly (keyof ControllerOptions)[] = [
+  "controller_type",
+  "controller_lr",
+  "update_frequency",
+];
+
+/** Options of an integrated run that belong to its controller. */
+export type ControllerOptions = Pick<
+  IntegrationOptions,
+  "controller_type" | "controller_lr" | "update_frequency"
+>;
+
+/** Options that {@linkcode IntegrationConfig} has no other name for. */
+export type PlasticityRunOptions = Omit<
+  IntegrationOptions,
+  "model_name" | "dataset" | "max_cycles" | keyof ControllerOptions
+>;
+
+/** What a {@linkcode ControllerPlasticityIntegration} is made from; all of it has defaults. */
+export interface IntegrationConfig {
+  /** `embedded`, or a Hugging Face GPT-2 folder or its URL. */
+  model?: string;
+  /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
+  dataset?: string;
+  /** Cycles at most; fewer where they no longer pay. */
+  maxCycles?: number;
+  /** Options of the controller. */
+  controllerConfig?: Partial<ControllerOptions>;
+  /** All other options. */
+  plasticityConfig?: Partial<PlasticityRunOptions>;
+  /** Whether cycles and what the controller decides are told on stderr. */
+  verbose?: boolean;
+  /** The device; one of its own is opened, and closed at the end, unless given. */
+  gpu?: Gpu;
+}
+
+/**
+ * Controller and plasticity in one loop.
+ *
+ * ```ts ignore
+ * const integration = new ControllerPlasticityIntegration({
+ *   model: "embedded",
+ *   dataset: "moby_dick",
+ *   maxCycles: 5,
+ *   controllerConfig: { controller_type: "ann", controller_lr: 0.01, update_frequency: 50 },
+ *   plasticityConfig: { learning_rate: 3e-4, max_perplexity_increase: 0.15, memory_capacity: 5 },
+ *   verbose: true,
+ * });
+ * const results = await integration.runIntegratedOptimization();
+ * console.log(results.baseline_perplexity, results.best_perplexity, results.improvement);
+ * ```
+ */
+export class ControllerPlasticityIntegration {
   /** Everything that decides what the run does. */
   readonly options: IntegrationOptions;
-  /** Where it is recorded. */
-  readonly folder: RunFolder;
-  readonly #gpu: Gpu;
-  readonly #materials: Materials;
-  readonly #listeners: IntegrationListeners;
-  readonly #lockstep: Lockstep;
-  readonly #recorder: Recorder;
-  readonly #guide: AnnGuide | undefined;
-  readonly #started = performance.now();
-  #cycle = 0;
-
-  private constructor(
-    gpu: Gpu,
-    options: IntegrationOptions,
-    materials: Materials,
-    folder: RunFolder,
-    listeners: IntegrationListeners,
-  ) {
-    this.#gpu = gpu;
-    this.options = options;
-    this.#materials = materials;
-    this.folder = folder;
-    this.#listeners = listeners;
-    this.#recorder = new Recorder(folder, () => ({
-      step: this.#lockstep.step,
-      tokensSeen: this.#lockstep.tokensSeen,
-      cycle: this.#cycle,
-      elapsed: this.#elapsed(),
-    }));
-    const { batch_size, sequence_length, seed, learning_rate, max_cycles, training_steps } =
-      options;
-    this.#lockstep = new Lockstep(
-      gpu,
-      {
-        ...{ batch_size, max_length: sequence_length, seed, learning_rate, keep: true },
-        horizon: max_cycles * training_steps,
-      },
-      materials,
-      this.#recorder,
-    );
-    const { config: { L, NH }, live } = materials.model;
-    const { controller_type, controller_lr: rate } = options;
-    if (controller_type !== "static") {
-      const trained = controller_type === "ann";
-      this.#guide = new AnnGuide(new AnnController({ L, NH, live }), { trained, rate });
-    }
-  }
+  readonly #config: IntegrationConfig;
+  #folder: RunFolder | undefined;
 
   /**
-   * Loads and checks everything and makes a run folder; nothing is trained yet.
+   * Checks the options; nothing is loaded yet.
    *
-   * @throws {RangeError | TypeError} If the options, the model or the text do not work out; nothing
-   * was written then.
+   * @throws {RangeError} If a number is out of range.
+   * @throws {TypeError} If a value is of the wrong kind, or an option unknown.
    */
-  static async start(
-    gpu: Gpu,
-    given: Partial<IntegrationOptions> = {},
-    listeners: IntegrationListeners = {},
-  ): Promise<ControllerPlasticityIntegration> {
-    const options = checkIntegrationOptions(given);
-    const { model_name, dataset: text, sequence_length: max_length } = options;
-    const { batch_size, eval_tokens, test_tokens } = options;
-    const shared = { model_name, text, max_length, batch_size, eval_tokens, test_tokens };
-    const materials = await loadMaterials(checkOptions(shared));
-    await tuneMatmul(gpu);
-    const folder = await RunFolder.create(options.output_dir, shortName(model_name));
-    await folder.writeJson("config.json", options);
-    await folder.writeJson("environment.json", environmentRecord(gpu));
-    await folder.writeJson("data.json", materials.record);
-    return new ControllerPlasticityIntegration(gpu, options, materials, folder, listeners);
-  }
-
-  /**
-   * Runs cycles until they no longer pay, and writes `results.json`: the best model beside the
-   * unpruned twin and random pruning and growth, which had the same training by then.
-   *
-   * @throws The signal's reason, where it stops the run.
-   */
-  async runIntegratedOptimization(signal?: AbortSignal): Promise<IntegrationResults> {
-    const { options, folder } = this, lockstep = this.#lockstep;
-    await this.#begin();
-    const system = new AdaptivePlasticitySystem(
-      {
-        gpu: this.#gpu,
-        lockstep,
-        materials: this.#materials,
-        recorder: this.#recorder,
-        onStep: (done, loss) =>
-          this.#listeners.onStep?.({ cycle: this.#cycle, done, steps: plan.training_steps, loss }),
-      },
-      {
-        max_perplexity_increase: options.max_perplexity_increase,
-        max_degeneration_score: options.max_degeneration_score,
-        regrowth: options.regrowth,
-        grown_gate: this.#guide ? sigmoid(this.#guide.controller.config.initValue) : 1,
-        seed: options.seed,
-      },
-    );
-    this.#setGates(system);
-    const baseline = await system.begin(signal);
-    const patience = new Patience(baseline);
-    let best = await lockstep.save(), bestGates = this.#gates(), bestCycle = 0;
-    let plan = {
-      pruning_level: 0.1,
-      growth_ratio: GROWTH_RATIO.first,
-      training_steps: options.training_steps,
-    };
-    const cycles: PlasticityCycle[] = [], improvements: number[] = [];
-    let stopped = "all cycles are done";
-    while (this.#cycle < options.max_cycles) {
-      this.#cycle++;
-      const advice = await this.#advise(system, signal);
-      plan = { ...plan, pruning_level: advice.pruning_level };
-      const cycle = await system.runCycle({
-        ...plan,
-        cycle: this.#cycle,
-        ...(advice.preferences && { preferences: { pruning: advice.preferences } }),
-      }, signal);
-      cycles.push(cycle);
-      const line = JSON.stringify({ ...cycle, advice }) + "\n";
-      await Deno.writeTextFile(folder.path("cycles.jsonl"), line, { append: true });
-      this.#learn(cycle);
-      this.#setGates(system);
-      this.#tell(cycle);
-      const isBest = patience.record(
-        cycle.success
-          ? { success: true, perplexity: cycle.final.perplexity, heads: cycle.final.heads }
-          : { success: false },
-      );
-      if (isBest) {
-        best = await lockstep.save();
-        bestGates = this.#gates();
-        bestCycle = this.#cycle;
-      }
-      await this.#saveModel(`cycle_${this.#cycle}`);
-      const outcome = cycle.success
-        ? { success: true as const, improvement: cycle.perplexity_improvement }
-        : { success: false as const };
-      plan = {
-        ...adaptPlan(plan, outcome),
-        growth_ratio: cycle.success ? GROWTH_RATIO.success : GROWTH_RATIO.failure,
-      };
-      improvements.push(cycle.success ? cycle.perplexity_improvement : 0);
-      if (patience.exhausted) {
-        stopped = `no better model in ${patience.cyclesWithoutBest} cycles`;
-        break;
-      }
-      if (diminishingReturns(improvements)) {
-        stopped = "the last cycles improved the perplexity by less than 1 %";
-        break;
+  constructor(config: IntegrationConfig = {}) {
+    const { model, dataset, maxCycles, controllerConfig = {}, plasticityConfig = {} } = config;
+    for (const key of Object.keys(controllerConfig)) {
+      if (!(CONTROLLER_KEYS as readonly string[]).includes(key)) {
+        throw new TypeError(
+          `Unknown option of controllerConfig: ${key}; there are ${CONTROLLER_KEYS.join(", ")}`,
+        );
       }
     }
-    lockstep.restore(best.state, new Map(best.tensors.map(({ name, data }) => [name, data])));
-    lockstep.pruned.setGates(bestGates);
-    return await this.#finish({ baseline, cycles, bestCycle, stopped }, signal);
-  }
-
-  /** The arms at the model's start, the one under study with gates that change nothing. */
-  async #begin(): Promise<void> {
-    const { live, weights, config } = this.#materials.model;
-    const names = this.options.controls
-      ? ["pruned", "unpruned_twin", "random_pruning"] as const
-      : ["pruned"] as const;
-    this.#lockstep.replace(names.map((name) => ({ name, live, weights })));
-    if (!this.#guide) return;
-    const [studied, ...controls] = await Promise.all(
-      this.#lockstep.arms.map((arm) => arm.state()),
-    );
-    this.#lockstep.replace([undoGates(config, studied, this.#guide.gates()), ...controls]);
-  }
-
-  #gates(): Float32Array {
-    const { L, NH } = this.#materials.model.config;
-    return this.#guide?.gates() ?? new Float32Array(L * NH).fill(1);
-  }
-
-  #setGates(system: AdaptivePlasticitySystem): void {
-    system.setGates(this.#gates());
-  }
-
-  /** What the controller says before a cycle, from metrics of calibration text. */
-  async #advise(
-    system: AdaptivePlasticitySystem,
-    signal?: AbortSignal,
-  ): Promise<
-    { pruning_level: number; pruned_percent: number; preferences?: Record<string, number> }
-  > {
-    const { trainer, model } = this.#lockstep.pruned;
-    if (!this.#guide) {
-      const pruned_percent = 100 * (1 - model.heads / model.totalHeads);
-      return { pruned_percent, pruning_level: levelOf(pruned_percent) };
-    }
-    trainer.discardMetrics();
-    for (const { inputs, targets } of this.#materials.calibration) {
-      signal?.throwIfAborted();
-      trainer.measure(inputs, targets);
-    }
-    const metrics: HeadMetrics = await this.#lockstep.pruned.headMetrics();
-    const { pruned_percent, preferences } = this.#guide.advise(metrics);
-    this.#setGates(system);
-    return { pruned_percent, pruning_level: levelOf(pruned_percent), preferences };
-  }
-
-  /** Tells the controller how a cycle ended. */
-  #learn(cycle: PlasticityCycle): void {
-    if (!this.#guide) return;
-    const key = ([layer, head]: [number, number]) => `${layer}.${head}`;
-    const back = new Set(cycle.grown_heads.map(key)), gone = new Set(cycle.pruned_heads.map(key));
-    if (cycle.success) {
-      // a head that was pruned and grew in the same cycle has never left
-      this.#guide.apply(
-        cycle.pruned_heads.filter((head) => !back.has(key(head))),
-        cycle.grown_heads.filter((head) => !gone.has(key(head))),
-      );
-    }
-    this.#guide.feedback({
-      cycle: cycle.cycle,
-      cycle_success: cycle.success,
-      perplexity_improvement: cycle.perplexity_improvement,
-      head_reduction: cycle.head_reduction,
-      controller_lr: this.options.controller_lr * RATE_DECAY ** cycle.cycle,
-      pruning_strategy: cycle.pruning_strategy,
-      pruned_heads: cycle.pruned_heads,
-      grown_heads: cycle.grown_heads,
+    this.#config = config;
+    this.options = checkIntegrationOptions({
+      ...plasticityConfig,
+      ...controllerConfig,
+      model_name: model,
+      dataset,
+      max_cycles: maxCycles,
     });
   }
 
-  #tell(cycle: PlasticityCycle): void {
-    const { initial, final, pruned_heads, grown_heads } = cycle;
-    this.#listeners.onMessage?.(
-      `cycle ${cycle.cycle}: ${cycle.replayed ? "again " : ""}${cycle.pruning_strategy} pruned ` +
-        `${pruned_heads.length}, ${cycle.growth_strategy} grew ${grown_heads.length}; perplexity ` +
-        `${initial.perplexity.toFixed(2)} -> ${final.perplexity.toFixed(2)}` +
-        (cycle.unpruned_twin_loss === undefined
-          ? ""
-          : ` (unpruned twin ${Math.exp(cycle.unpruned_twin_loss).toFixed(2)})`) +
-        (cycle.success ? `, ${final.heads} heads` : `; rolled back: ${cycle.failure}`),
+  /** The folder of the last run, once it has begun. */
+  get folder(): RunFolder | undefined {
+    return this.#folder;
+  }
+
+  /**
+   * Runs cycles until they no longer pay. Every call is a run with a folder of its own.
+   *
+   * @returns What `results.json` holds.
+   * @throws {RangeError | TypeError} If model and text do not work out.
+   * @throws The signal's reason, where it stops the run; `resumeIntegration` goes on with it.
+   */
+  async runIntegratedOptimization(signal?: AbortSignal): Promise<IntegrationResults> {
+    using owned = new DisposableStack();
+    const { gpu = owned.use(await Gpu.open({ device: this.options.device })), verbose } =
+      this.#config;
+    const say = (line: string) => console.error(line);
+    const run = owned.use(
+      await startIntegration(gpu, this.options, verbose ? { onMessage: say, onDetail: say } : {}),
     );
+    this.#folder = run.folder;
+    return await run.run(signal);
   }
-
-  /** Saves the model under study with its gates folded in. */
-  async #saveModel(name: string): Promise<void> {
-    const { model } = this.#materials, arm = this.#lockstep.pruned;
-    const { live } = arm.model;
-    const weights = scaleHeads(model.config, await arm.model.weights(), live, arm.effectiveGates);
-    await Deno.mkdir(this.folder.path("models"), { recursive: true });
-    await saveModel(this.folder.path("models", name), { ...model, live, weights });
-  }
-
-  async #finish(
-    { baseline, cycles, bestCycle, stopped }: {
-      baseline: { perplexity: number };
-      cycles: PlasticityCycle[];
-      bestCycle: number;
-      stopped: string;
-    },
-    signal?: AbortSignal,
-  ): Promise<IntegrationResults> {
-    this.#listeners.onMessage?.(`${stopped}; reading the test text`);
-    await this.#saveModel("best");
-    const losses = new Map<string, number>();
-    for (const arm of this.#lockstep.arms) {
-      const { loss } = await arm.trainer.evaluator.evaluate(this.#materials.test, signal);
-      losses.set(arm.name, loss);
-    }
-    const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
-    const { model } = this.#lockstep.pruned;
-    const best = bestCycle === 0 ? baseline.perplexity : cycles[bestCycle - 1].final.perplexity;
-    const results: IntegrationResults = {
-      baseline_perplexity: baseline.perplexity,
-      best_perplexity: best,
-      best_cycle: bestCycle,
-      improvement: (baseline.perplexity - best) / baseline.perplexity,
-      test_loss: losses.get("pruned")!,
-      ...(twin !== undefined && { unpruned_twin_loss: twin }),
-      ...(random !== undefined && { random_pruning_loss: random }),
-      active_heads: model.heads,
-      total_heads: model.totalHeads,
-      cycles_completed: cycles.length,
-      stopped,
-      cycle_metrics: cycles,
-      total_duration: this.#elapsed(),
-      seed: this.options.seed,
-    };
-    await this.folder.writeJson("results.json", results);
-    return results;
-  }
-
-  #elapsed(): number {
-    return (performance.now() - this.#started) / 1e3;
-  }
-
-  /** Frees every model of the run. Its folder stays. */
-  dispose(): void {
-    this.#lockstep.dispose();
-  }
-
-  /** The same, for `using`. */
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-}
-
-function levelOf(prunedPercent: number): number {
-  return Math.min(MOST_PRUNED, prunedPercent / 100 + 0.1);
 }

@@ -3,18 +3,13 @@
  *
  * @module
  */
+import { CONTROLLERS, type ControllerType } from "../controller/guides.ts";
 import { type Regrowth, REGROWTHS } from "../plasticity/regrow.ts";
 import { completeOptions, number, type OptionRule, TEXT, whole } from "./option_rules.ts";
 import { type DeviceChoice, DEVICES, EMBEDDED_MODEL } from "./options.ts";
 
 /** The kinds of controller that can guide cycles. */
-export const CONTROLLER_TYPES = ["ann", "static", "rule"] as const;
-
-/**
- * A kind of controller: `ann` has gates that it trains and moves by rules, `rule` moves them by rules
- * alone, `static` leaves them open and has no opinion.
- */
-export type ControllerType = typeof CONTROLLER_TYPES[number];
+export const CONTROLLER_TYPES = Object.keys(CONTROLLERS) as readonly ControllerType[];
 
 /** Everything that decides what an integrated run does. */
 export interface IntegrationOptions {
@@ -34,6 +29,18 @@ export interface IntegrationOptions {
   controller_lr: number;
   /** Which controller. */
   controller_type: ControllerType;
+  /** Training steps after which `ann` and `rule` move gates within a cycle too; 0 for never. */
+  update_frequency: number;
+  /**
+   * Share of the live heads that a cycle prunes where every head is active; a controller's share of
+   * inactive heads comes on top, up to 0.8 together. Under `static` outcomes change it instead.
+   */
+  pruning_level: number;
+  /**
+   * Share of the pruned heads that the first cycle grows. In the next ones it is 0.3 after a success
+   * and 0.7 after a failure; under `static` outcomes change it instead.
+   */
+  growth_ratio: number;
   /** Tokens in a sequence. */
   sequence_length: number;
   /** Sequences in a batch. */
@@ -46,6 +53,12 @@ export interface IntegrationOptions {
   max_perplexity_increase: number;
   /** Highest mean degeneration score of generated text, 0 to 5. */
   max_degeneration_score: number;
+  /** An earlier run's folder, or its `transformations.json`, to replay from; empty for none. */
+  memory: string;
+  /** Transformations that are remembered. */
+  memory_capacity: number;
+  /** Whether the model is saved after every cycle, not only the best. */
+  cycle_models: boolean;
   /** Whether an unpruned twin and random pruning and growth run on the same batches. */
   controls: boolean;
   /** Validation tokens scored each time, 0 for all. */
@@ -66,12 +79,18 @@ export const INTEGRATION_DEFAULTS: IntegrationOptions = {
   learning_rate: 3e-4,
   controller_lr: 0.01,
   controller_type: "ann",
+  update_frequency: 50,
+  pruning_level: 0.1,
+  growth_ratio: 0.5,
   sequence_length: 64,
   batch_size: 4,
   training_steps: 60,
   regrowth: "warm",
   max_perplexity_increase: 0.15,
   max_degeneration_score: 3,
+  memory: "",
+  memory_capacity: 5,
+  cycle_models: true,
   controls: true,
   eval_tokens: 4096,
   test_tokens: 16384,
@@ -88,12 +107,18 @@ export const INTEGRATION_RULES: Readonly<Record<keyof IntegrationOptions, Option
   learning_rate: number({ above: 0, max: 1 }),
   controller_lr: number({ min: 0, max: 1 }),
   controller_type: { kind: "choice", choices: CONTROLLER_TYPES },
+  update_frequency: whole(0),
+  pruning_level: number({ min: 0, max: 0.8 }),
+  growth_ratio: number({ min: 0, max: 1 }),
   sequence_length: whole(2, 65536),
   batch_size: whole(1, 4096),
   training_steps: whole(1),
   regrowth: { kind: "choice", choices: REGROWTHS },
   max_perplexity_increase: number({ min: 0 }),
   max_degeneration_score: number({ min: 0, max: 5 }),
+  memory: { kind: "path" },
+  memory_capacity: whole(1, 1000),
+  cycle_models: { kind: "flag" },
   controls: { kind: "flag" },
   eval_tokens: whole(0),
   test_tokens: whole(0),

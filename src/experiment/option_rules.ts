@@ -10,6 +10,8 @@ export type OptionRule =
   | { readonly kind: "number"; readonly range: NumberRange }
   | { readonly kind: "choice"; readonly choices: readonly string[] }
   | { readonly kind: "text" }
+  /** A path; empty for none. */
+  | { readonly kind: "path" }
   | { readonly kind: "flag" };
 
 /** A number in a range. */
@@ -56,6 +58,11 @@ function checkOption(name: string, rule: OptionRule, value: unknown): void {
     case "text":
       if (typeof value !== "string" || value.trim() === "") {
         throw new TypeError(`${name} must be a text that is not empty: ${JSON.stringify(value)}`);
+      }
+      break;
+    case "path":
+      if (typeof value !== "string") {
+        throw new TypeError(`${name} must be a path: ${JSON.stringify(value)}`);
       }
       break;
     case "flag":

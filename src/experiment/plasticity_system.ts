@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { HeadMetrics } from "../controller/metrics.ts";
 import { Generator } from "../gpt2/generate.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { compareSamples } from "../plasticity/degeneration.ts";
@@ -45,11 +46,16 @@ export interface PlasticityOptions {
   grown_gate: number;
   /** Learning-rate factor of grown heads at its highest. */
   growth_boost: number;
+  /** Training steps after which `onMetrics` is called within a cycle; 0 for never. */
+  update_frequency: number;
   /** Tokens in each generated text. */
   sample_tokens: number;
   /** Decides donors' noise, fresh weights, random choices and samples. */
   seed: number;
 }
+
+/** A head: its layer, and its number in the full model's layer. */
+type Place = [number, number];
 
 /** The options used where nothing else is said. */
 export const PLASTICITY_DEFAULTS: PlasticityOptions = {
@@ -58,6 +64,7 @@ export const PLASTICITY_DEFAULTS: PlasticityOptions = {
   regrowth: "warm",
   grown_gate: 1,
   growth_boost: 5,
+  update_frequency: 0,
   sample_tokens: 48,
   seed: 42,
 };
@@ -92,6 +99,14 @@ export interface PlasticitySetting {
   onMessage?(line: string): void;
   /** Called when results have been read, with the steps of this cycle that are done. */
   onStep?(done: number, loss: number): void;
+  /** Called before a cycle trains, with the heads that have gone and that have come for good. */
+  onHeads?(pruned: readonly Place[], grown: readonly Place[]): void;
+  /**
+   * Called every `update_frequency` steps of a cycle's training, with what the steps since measured.
+   *
+   * @returns Gates of all heads that the model goes on with, `[L, NH]`; nothing to leave them.
+   */
+  onMetrics?(metrics: HeadMetrics): Float32Array | undefined;
 }
 
 /** The system's own state, besides the models'. */
@@ -188,6 +203,13 @@ export class AdaptivePlasticitySystem {
     const pruned = await this.#measure({}, signal);
     const grown_heads = await this.#grow(how.growth_strategy, how.growth_ratio);
     const grown = await this.#measure({}, signal);
+    const key = ([layer, head]: Place) => `${layer}.${head}`;
+    const gone = new Set(pruned_heads.map(key)), back = new Set(grown_heads.map(key));
+    // a head that was pruned and grew in the same cycle has never left
+    this.#setting.onHeads?.(
+      pruned_heads.filter((head) => !back.has(key(head))),
+      grown_heads.filter((head) => !gone.has(key(head))),
+    );
     const final_loss = await this.#learn(request.training_steps, signal);
     const losses = await lockstep.evaluate("finetuning", request.cycle);
     const final = await this.#measure({ text: true, loss: losses.get("pruned") }, signal);
@@ -298,7 +320,7 @@ export class AdaptivePlasticitySystem {
     };
   }
 
-  async #prune(strategy: Strategy, level: number): Promise<[number, number][]> {
+  async #prune(strategy: Strategy, level: number): Promise<Place[]> {
     const { lockstep, materials: { calibration }, recorder } = this.#setting;
     const arm = this.#studied, { live } = arm.model, gates = arm.effectiveGates;
     const { metrics, scores } = await scoreArm(arm, calibration, {
@@ -329,7 +351,7 @@ export class AdaptivePlasticitySystem {
     }
   }
 
-  async #grow(strategy: GrowthStrategy, ratio: number): Promise<[number, number][]> {
+  async #grow(strategy: GrowthStrategy, ratio: number): Promise<Place[]> {
     const { lockstep } = this.#setting;
     const arm = this.#studied, { live, totalHeads, heads } = arm.model;
     const count = Math.min(
@@ -404,12 +426,18 @@ export class AdaptivePlasticitySystem {
 
   /** Trains every arm on the same batches; returns the mean loss over the last tenth of the steps. */
   async #learn(steps: number, signal?: AbortSignal): Promise<number | undefined> {
-    const { lockstep, onStep } = this.#setting;
-    const pace = new Pace(), losses: number[] = [];
+    const { lockstep, onStep, onMetrics } = this.#setting;
+    const arm = this.#studied, pace = new Pace(), losses: number[] = [];
+    const every = onMetrics ? this.options.update_frequency : 0;
+    if (every > 0) arm.trainer.discardMetrics();
     for (let step = 1; step <= steps; step++) {
-      if (this.#rates.boosted) this.#studied.setHeadFactors(this.#rates.factors());
-      lockstep.train(false);
+      if (this.#rates.boosted) arm.setHeadFactors(this.#rates.factors());
+      lockstep.train(every > 0);
       this.#rates.step();
+      if (every > 0 && step % every === 0) {
+        const gates = onMetrics!(await arm.headMetrics());
+        if (gates) this.setGates(gates);
+      }
       if (step < steps && !pace.due(lockstep.unread)) continue;
       const read = await lockstep.read("finetuning");
       pace.read(read.length);
@@ -417,7 +445,7 @@ export class AdaptivePlasticitySystem {
       onStep?.(step, read[read.length - 1]);
       signal?.throwIfAborted();
     }
-    this.#studied.setHeadFactors(this.#rates.factors());
+    arm.setHeadFactors(this.#rates.factors());
     const last = losses.slice(-Math.max(1, Math.ceil(steps / 10)));
     return last.length > 0 ? last.reduce((a, b) => a + b, 0) / last.length : undefined;
   }

@@ -4,16 +4,21 @@
  * @module
  */
 import denoJson from "../../deno.json" with { type: "json" };
-import { resolve } from "node:path";
-import { isTextName } from "../data/corpora.ts";
 import { readJson } from "../data/files.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
-import type { DataRecord, EnvironmentRecord } from "../record.ts";
+import type { EnvironmentRecord } from "../record.ts";
 import { Arm } from "./arm.ts";
 import { NeuralPlasticityExperiment, type RunListeners } from "./neural_plasticity.ts";
-import { checkOptions, EMBEDDED_MODEL, type ExperimentOptions } from "./options.ts";
+import { checkOptions, type ExperimentOptions } from "./options.ts";
+import {
+  absoluteModel,
+  absoluteText,
+  checkUnchanged,
+  openUnfinished,
+  tellOtherAdapter,
+} from "./resume.ts";
 import { RunFolder } from "./run_folder.ts";
 import { loadMaterials, type Materials } from "./setup.ts";
 
@@ -99,32 +104,12 @@ export async function resumeExperiment(
   dir: string,
   listeners: RunListeners = {},
 ): Promise<NeuralPlasticityExperiment> {
-  const folder = await RunFolder.open(dir);
-  if (await exists(folder.path("results.json"))) {
-    throw new TypeError(
-      `${dir} is a finished run: there is nothing to go on with; deno task report ${dir} draws its report`,
-    );
-  }
+  const folder = await openUnfinished(dir, "experiment");
   const options = await readOptions(dir);
   const materials = await loadMaterials(options);
-  const before = await readJson(folder.path("data.json")) as DataRecord;
-  const hashed = {
-    sha256: `the text ${options.text}`,
-    tokenizer_sha256: "the model's tokenizer",
-    model_sha256: `the model ${options.model_name}`,
-  } as const;
-  for (const [key, what] of Object.entries(hashed) as [keyof typeof hashed, string][]) {
-    if (before[key] !== materials.record[key]) {
-      throw new TypeError(`${what} is not what it was when the run began: its hash has changed`);
-    }
-  }
+  await checkUnchanged(folder, materials.record, options.model_name);
   await tuneMatmul(gpu);
-  const was = await readJson(folder.path("environment.json")) as EnvironmentRecord;
-  if (was.adapter !== gpu.info.name) {
-    listeners.onMessage?.(
-      `the run began on ${was.adapter} and goes on with ${gpu.info.name}: its bits may differ`,
-    );
-  }
+  await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
   const experiment = new NeuralPlasticityExperiment(gpu, options, materials, folder, listeners);
   const last = (await folder.checkpoints()).at(-1);
   if (last === undefined) await folder.restart();
@@ -153,20 +138,5 @@ async function tryAllocating(
 /** Makes the paths among the options absolute, so that a run can go on from another folder. */
 function absolute(options: ExperimentOptions): ExperimentOptions {
   const { model_name, text } = options;
-  const isName = model_name === EMBEDDED_MODEL || /^\w+:\/\//.test(model_name);
-  return {
-    ...options,
-    model_name: isName ? model_name : resolve(model_name),
-    text: isTextName(text) ? text : resolve(text),
-  };
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+  return { ...options, model_name: absoluteModel(model_name), text: absoluteText(text) };
 }

@@ -14,8 +14,11 @@ export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
 /** One of {@linkcode LOGS}. */
 export type Log = typeof LOGS[number];
 
+/** What wrote a run folder, and can go on with it. */
+export type RunKind = "experiment" | "integration";
+
 /** What marks a folder as a run of ours. */
-const MARK = "pollard-run.json";
+export const RUN_MARK = "pollard-run.json";
 const FORMAT = 1;
 const STATE = "state.json";
 const TENSORS = "tensors.safetensors";
@@ -78,9 +81,14 @@ export class RunFolder {
    *
    * @throws {TypeError} If `parent` is a file, or cannot be written.
    */
-  static async create(parent: string, name: string, now: Date = new Date()): Promise<RunFolder> {
+  static async create(
+    parent: string,
+    name: string,
+    kind: RunKind = "experiment",
+    now: Date = new Date(),
+  ): Promise<RunFolder> {
     const folder = new RunFolder(await newFolder(parent, name, now));
-    await folder.writeJson(MARK, { format: FORMAT, created: now.toISOString() });
+    await folder.writeJson(RUN_MARK, { format: FORMAT, kind, created: now.toISOString() });
     for (const log of LOGS) {
       await Deno.writeTextFile(folder.path(log), log === "heads.csv" ? headCsvHeader() : "");
     }
@@ -90,17 +98,24 @@ export class RunFolder {
   /**
    * Opens a folder that an earlier run made.
    *
-   * @throws {TypeError} If it is not one.
+   * @throws {TypeError} If it is not one, or was made by another kind of run.
    */
-  static async open(dir: string): Promise<RunFolder> {
+  static async open(dir: string, kind: RunKind = "experiment"): Promise<RunFolder> {
     let mark: unknown;
     try {
-      mark = await readJson(join(dir, MARK));
+      mark = await readJson(join(dir, RUN_MARK));
     } catch {
-      throw new TypeError(`${dir} is not a folder that a run of Pollard made: it has no ${MARK}`);
+      throw new TypeError(
+        `${dir} is not a folder that a run of Pollard made: it has no ${RUN_MARK}`,
+      );
     }
-    if ((mark as { format?: number }).format !== FORMAT) {
+    const { format, kind: made = "experiment" } = mark as { format?: number; kind?: RunKind };
+    if (format !== FORMAT) {
       throw new TypeError(`${dir} was made by another version of Pollard: ${JSON.stringify(mark)}`);
+    }
+    if (made !== kind) {
+      const task = made === "integration" ? "integrate" : made;
+      throw new TypeError(`${dir} is the folder of an ${made}: go on with it by deno task ${task}`);
     }
     return new RunFolder(dir);
   }
@@ -171,7 +186,7 @@ export class RunFolder {
     const labels: string[] = [];
     try {
       for await (const entry of Deno.readDir(this.path("checkpoints"))) {
-        if (entry.isDirectory && /^step-\d+$/.test(entry.name)) labels.push(entry.name);
+        if (entry.isDirectory && /^(step|cycle)-\d+$/.test(entry.name)) labels.push(entry.name);
       }
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -180,20 +195,36 @@ export class RunFolder {
   }
 
   /**
-   * Opens a checkpoint and cuts the logs back to where they were when it was saved, so that what a
+   * Reads a checkpoint, and changes nothing.
+   *
+   * @throws {SyntaxError | TypeError} If it is damaged.
+   * @internal
+   */
+  async readCheckpoint<State>(label: string): Promise<SavedCheckpoint<State>> {
+    const path = this.path("checkpoints", label);
+    const { state } = await this.#stamped<State>(label);
+    const file = join(path, TENSORS);
+    using source = await openFile(file);
+    const tensors = await SafetensorsFile.open(source, file);
+    const values = new Map<string, Float32Array>();
+    for (const name of tensors.tensors.keys()) values.set(name, await tensors.read(name));
+    return { path, state, tensors: values };
+  }
+
+  async #stamped<State>(label: string): Promise<Stamped<State>> {
+    return await readJson(this.path("checkpoints", label, STATE)) as Stamped<State>;
+  }
+
+  /**
+   * Reads a checkpoint and cuts the logs back to where they were when it was saved, so that what a
    * killed run wrote after it is not told twice.
    *
    * @throws {SyntaxError | TypeError} If it is damaged.
    * @internal
    */
   async resume<State>(label: string): Promise<SavedCheckpoint<State>> {
-    const path = this.path("checkpoints", label);
-    const { logs, state } = await readJson(join(path, STATE)) as Stamped<State>;
-    const file = join(path, TENSORS);
-    using source = await openFile(file);
-    const tensors = await SafetensorsFile.open(source, file);
-    const values = new Map<string, Float32Array>();
-    for (const name of tensors.tensors.keys()) values.set(name, await tensors.read(name));
+    const saved = await this.readCheckpoint<State>(label);
+    const { logs } = await this.#stamped<State>(label);
     for (const log of LOGS) {
       const { size } = await Deno.stat(this.path(log));
       if (size < logs[log]) {
@@ -201,7 +232,7 @@ export class RunFolder {
       }
     }
     for (const log of LOGS) await Deno.truncate(this.path(log), logs[log]);
-    return { path, state, tensors: values };
+    return saved;
   }
 
   /**

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Batch } from "../data/batches.ts";
+import { type Batch, batchWindows } from "../data/batches.ts";
 import type { PlasticModel } from "./plastic_model.ts";
 
 /** Losses with and without each head, on the same tokens. */
@@ -28,14 +28,7 @@ export async function leaveOneOut(
   signal?: AbortSignal,
 ): Promise<LeftOut> {
   const { model, trainer: { evaluator }, config: { NH }, effectiveGates: gates } = plastic;
-  const T = evaluator.T;
-  const windows = batches.flatMap(({ inputs, targets }) =>
-    Array.from({ length: inputs.length / T }, (_, b) => ({
-      inputs: inputs.subarray(b * T, (b + 1) * T),
-      targets: targets.subarray(b * T, (b + 1) * T),
-      from: 0,
-    }))
-  );
+  const windows = batchWindows(batches, evaluator.T);
   const lossWithout = new Float32Array(gates.length).fill(NaN);
   try {
     const { loss } = await evaluator.evaluate(windows, signal);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { MemoryRecord, TransformationRecord } from "../record.ts";
 import { checkNumber, describeRange, type NumberRange } from "../ranges.ts";
 import { drawIndex } from "./ratings.ts";
 
@@ -70,28 +71,7 @@ export function gainsBetween(before: ModelMeasure, after: ModelMeasure): Gains {
 }
 
 /** A transformation that succeeded: what was done, and what came of it. */
-export interface Transformation {
-  /** In words, for people. */
-  readonly description: string;
-  /** How heads to prune were chosen. */
-  readonly pruning_strategy: string;
-  /** Share of the live heads that were pruned, 0 to 1. */
-  readonly pruning_level: number;
-  /** How heads to grow were chosen. */
-  readonly growth_strategy: string;
-  /** Share of the dead heads that were grown, 0 to 1. */
-  readonly growth_ratio: number;
-  /** {@linkcode Gains.perplexity_improvement}. */
-  readonly perplexity_improvement: number;
-  /** {@linkcode Gains.head_reduction}. */
-  readonly head_reduction: number;
-  /** Degeneration score after it less the one before: positive where generations got worse. */
-  readonly degeneration_change: number;
-  /** {@linkcode Gains.improvement}. The greater, the likelier a replay. */
-  readonly improvement: number;
-  /** When it was done, as `Date.toISOString()` writes it. */
-  readonly timestamp: string;
-}
+export type Transformation = Readonly<TransformationRecord>;
 
 /** How much is remembered and how often it is used. */
 export interface MemoryOptions {
@@ -105,14 +85,7 @@ export interface MemoryOptions {
 export const MEMORY_DEFAULTS: MemoryOptions = { capacity: 10, replayProbability: 0.7 };
 
 /** The whole state of a {@linkcode TransformationMemory}, as JSON. */
-export interface MemoryState {
-  /** Transformations kept at most. */
-  capacity: number;
-  /** Probability that a cycle replays one. */
-  replay_probability: number;
-  /** Oldest first. */
-  transformations: Transformation[];
-}
+export type MemoryState = MemoryRecord;
 
 const SHARE = { min: 0, max: 1 };
 const DROP = { max: 1 };

@@ -1,0 +1,36 @@
+/**
+ * How every run is carried through on a terminal: progress while it goes on, and what to do where it
+ * ends early.
+ *
+ * @module
+ */
+import { Progress } from "./cli.ts";
+import { DivergedError } from "../src/experiment/lockstep.ts";
+
+/**
+ * Carries a run through.
+ *
+ * @param run.dir Its folder. @param run.resume The command that goes on with it.
+ * @param action The run; progress has stopped when it returns or throws.
+ * @throws {DOMException} An AbortError that says how to go on, where Ctrl-C stopped it.
+ */
+export async function carryThrough<Result>(
+  { dir, resume }: { dir: string; resume: string },
+  progress: Progress,
+  signal: AbortSignal,
+  action: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await action();
+  } catch (error) {
+    progress.stop();
+    if (signal.aborted && error === signal.reason) {
+      throw new DOMException(`Stopped. Go on with: ${resume}`, "AbortError");
+    }
+    if (error instanceof DivergedError) console.error(`What was done is in ${dir}`);
+    else console.error(`What was done is in ${dir}; go on with: ${resume}`);
+    throw error;
+  } finally {
+    progress.stop();
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * What going on with a run asks of any kind of run: that it is unfinished, and that model, text and
+ * adapter are what they were.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import { isTextName } from "../data/corpora.ts";
+import { readJson } from "../data/files.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { DataRecord, EnvironmentRecord } from "../record.ts";
+import { EMBEDDED_MODEL } from "./options.ts";
+import { RunFolder, type RunKind } from "./run_folder.ts";
+
+/**
+ * Opens the folder of a run that has not ended.
+ *
+ * @throws {TypeError} If it is not such a folder.
+ */
+export async function openUnfinished(dir: string, kind: RunKind): Promise<RunFolder> {
+  const folder = await RunFolder.open(dir, kind);
+  if (await exists(folder.path("results.json"))) {
+    throw new TypeError(
+      `${dir} is a finished run: there is nothing to go on with; deno task report ${dir} draws its report`,
+    );
+  }
+  return folder;
+}
+
+/**
+ * Compares what was loaded with what the run began with.
+ *
+ * @throws {TypeError} If model, tokenizer or text has changed.
+ */
+export async function checkUnchanged(
+  folder: RunFolder,
+  now: DataRecord,
+  model: string,
+): Promise<void> {
+  const before = await readJson(folder.path("data.json")) as DataRecord;
+  const hashed = {
+    sha256: `the text ${now.text}`,
+    tokenizer_sha256: "the model's tokenizer",
+    model_sha256: `the model ${model}`,
+  } as const;
+  for (const [key, what] of Object.entries(hashed) as [keyof typeof hashed, string][]) {
+    if (before[key] !== now[key]) {
+      throw new TypeError(`${what} is not what it was when the run began: its hash has changed`);
+    }
+  }
+}
+
+/** Says so where a run goes on with another adapter. */
+export async function tellOtherAdapter(
+  folder: RunFolder,
+  gpu: Gpu,
+  say: (line: string) => void,
+): Promise<void> {
+  const was = await readJson(folder.path("environment.json")) as EnvironmentRecord;
+  if (was.adapter === gpu.info.name) return;
+  say(`the run began on ${was.adapter} and goes on with ${gpu.info.name}: its bits may differ`);
+}
+
+/** A model's name as it is, or its path from the root, so that a run can go on from another folder. */
+export function absoluteModel(name: string): string {
+  return name === EMBEDDED_MODEL || /^\w+:\/\//.test(name) ? name : resolve(name);
+}
+
+/** A text's name as it is, or its path from the root. */
+export function absoluteText(name: string): string {
+  return isTextName(name) ? name : resolve(name);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
