@@ -89,6 +89,7 @@ export {
   type ControllerType,
   type Guide,
   type GuideState,
+  inheritGuide,
   makeGuide,
   restoreGuide,
 } from "./src/controller/guides.ts";
@@ -146,6 +147,13 @@ export {
   scoreGrowth,
 } from "./src/plasticity/growth.ts";
 export {
+  MEMORY_DEFAULTS,
+  type MemoryOptions,
+  type MemoryState,
+  type Transformation,
+  TransformationMemory,
+} from "./src/plasticity/memory.ts";
+export {
   donorParts,
   freshParts,
   type HeadParts,
@@ -199,15 +207,31 @@ export {
   ControllerPlasticityIntegration,
   type IntegrationConfig,
   type PlasticityRunOptions,
+  type PreparedIntegration,
+  prepareIntegration,
   resumeIntegration,
   startIntegration,
 } from "./src/experiment/integration.ts";
-export { type IntegrationListeners, IntegrationRun } from "./src/experiment/integration_run.ts";
+export { IntegrationRun } from "./src/experiment/integration_run.ts";
+export { type IntegrationListeners } from "./src/experiment/integration_lines.ts";
 export {
   CONTROLLER_TYPES,
   INTEGRATION_DEFAULTS,
   type IntegrationOptions,
 } from "./src/experiment/integration_options.ts";
+export { estimateIntegration, type RunEstimate } from "./src/experiment/estimate.ts";
+export {
+  type PreparedUpgrade,
+  prepareUpgrade,
+  resumeUpgrade,
+  startUpgrade,
+  type Upgraded,
+  upgradeHistory,
+  type UpgradeNote,
+  UpgradeRun,
+} from "./src/experiment/upgrade.ts";
+export { UPGRADE_DEFAULTS, type UpgradeOptions } from "./src/experiment/upgrade_options.ts";
+export { type ContinueOptions, continueText } from "./src/experiment/continue_text.ts";
 export { resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {
   NeuralPlasticityExperiment,

@@ -5,7 +5,7 @@
  */
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { parseIntegration } from "./integration_command.ts";
-import { carryThrough } from "./run_task.ts";
+import { carryThrough, integrationListeners } from "./run_task.ts";
 import {
   readIntegrationOptions,
   resumeIntegration,
@@ -20,24 +20,7 @@ await runMain(async (signal) => {
   const own = options ?? await preparing(() => readIntegrationOptions(resume!));
   using gpu = await preparing(() => Gpu.open({ device: own.device }));
   const progress = new Progress();
-  const tokens = own.batch_size * own.sequence_length * (own.controls ? 3 : 1);
-  const listeners = {
-    onMessage: (line: string) => progress.log(line),
-    ...(verbose && { onDetail: (line: string) => progress.log(line) }),
-    onStep: ({ cycle, done, steps, loss }: {
-      cycle: number;
-      done: number;
-      steps: number;
-      loss: number;
-    }) =>
-      progress.update({
-        phase: `cycle ${cycle}`,
-        step: done,
-        total: steps,
-        loss,
-        tokens: done * tokens,
-      }),
-  };
+  const listeners = integrationListeners(progress, own, verbose);
   progress.log(`adapter: ${gpu.info.name}`);
   using run = await preparing(() =>
     resume === undefined

@@ -15,9 +15,8 @@ import {
   textOption,
   wholeOption,
 } from "./cli.ts";
+import { continueText } from "../src/experiment/continue_text.ts";
 import { openModel } from "../src/experiment/setup.ts";
-import { Generator } from "../src/gpt2/generate.ts";
-import { Gpt2 } from "../src/gpt2/model.ts";
 import { Gpu } from "../src/gpu/device.ts";
 
 const AFTER =
@@ -60,38 +59,16 @@ await runMain(async (signal) => {
         .default(42).argParser(wholeOption("seed", { min: 0 })),
     )
     .option("--json", "print the result as one JSON line");
-  const o = parseCommand(command);
-  const { gpu, model, tokenizer, prompt } = await preparing(async () => {
-    const model = await openModel(o.model_name);
-    const { tokenizer, config } = model;
-    if (tokenizer === undefined) throw new TypeError(`${o.model_name} has no tokenizer.json`);
-    const prompt = tokenizer.encode(o.prompt);
-    if (prompt.length + o.max_new_tokens > config.T) {
-      throw new RangeError(
-        `max_new_tokens must be at most ${config.T - prompt.length} after a prompt of ` +
-          `${prompt.length} tokens (the model's context is ${config.T}): ${o.max_new_tokens}`,
-      );
-    }
-    return { gpu: await Gpu.open(), model, tokenizer, prompt };
+  const { model_name, json, ...own } = parseCommand(command);
+  const { gpu, model } = await preparing(async () => {
+    const model = await openModel(model_name);
+    if (model.tokenizer === undefined) throw new TypeError(`${model_name} has no tokenizer.json`);
+    return { gpu: await Gpu.open(), model };
   });
   using _gpu = gpu;
   // what cannot be computed here is the model's or the adapter's fault
-  using loaded = preparing(() => new Gpt2(gpu, model.config, model.weights, model.live));
-  using generator = new Generator(loaded);
-  const [tokens] = await preparing(() =>
-    generator.generate({
-      prompts: [prompt],
-      maxNewTokens: o.max_new_tokens,
-      temperature: o.temperature,
-      topK: o.top_k,
-      topP: o.top_p,
-      seed: o.seed,
-      vocabSize: tokenizer.vocabSize,
-      ...(tokenizer.eos !== undefined && { stop: tokenizer.eos }),
-    }, { signal })
-  );
-  const written = tokens.subarray(prompt.length);
-  const text = tokenizer.decode(written);
-  if (o.json) printJson({ prompt: o.prompt, text, tokens: written.length, seed: o.seed });
-  else console.log(o.prompt + text);
+  const { text, tokens } = await preparing(() => continueText(gpu, model, own, signal));
+  const { prompt, seed } = own;
+  if (json) printJson({ prompt, text, tokens, seed });
+  else console.log(prompt + text);
 });

@@ -51,6 +51,7 @@ const GROUPS: OptionGroups<IntegrationOptions> = {
   "Controller:": {
     controller_type: ["<name>", "who guides the cycles; see below"],
     controller_lr: ["<rate>", "its rate in the first cycle, 0.9 times as much in each next"],
+    controller_weights: ["<path>", "run folder, or its controller.json, whose controller to take"],
     update_frequency: [
       "<steps>",
       "training steps between moves of ann's and rule's gates, 0 never",

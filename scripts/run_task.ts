@@ -5,7 +5,25 @@
  * @module
  */
 import { Progress } from "./cli.ts";
+import type { IntegrationOptions } from "../src/experiment/integration_options.ts";
+import type { IntegrationListeners } from "../src/experiment/integration_lines.ts";
 import { DivergedError } from "../src/experiment/lockstep.ts";
+
+/** Tells the progress of an integrated run, and in more detail where that was asked for. */
+export function integrationListeners(
+  progress: Progress,
+  { batch_size, sequence_length, controls }: IntegrationOptions,
+  verbose: boolean,
+): IntegrationListeners {
+  const tokens = batch_size * sequence_length * (controls ? 3 : 1);
+  const say = (line: string) => progress.log(line);
+  return {
+    onMessage: say,
+    ...(verbose && { onDetail: say }),
+    onStep: ({ cycle, done: step, steps: total, loss }) =>
+      progress.update({ phase: `cycle ${cycle}`, step, total, loss, tokens: step * tokens }),
+  };
+}
 
 /**
  * Carries a run through.

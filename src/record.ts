@@ -529,6 +529,12 @@ export interface BakeoffRecord {
   execution_time_s: number;
 }
 
+/** What wrote a run folder, and can go on with it. */
+export type RunKind = "experiment" | "integration";
+
+/** What marks a folder as a run of ours: `{ format, kind, created }`. */
+export const RUN_MARK = "pollard-run.json";
+
 /** Everything a report is drawn from. */
 export interface RunRecord {
   /** `config.json`: every option of the run. */

@@ -1,32 +1,15 @@
 /** The bake-off on a tiny model: what it measures, what it draws, and that it can be stopped. */
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { trainBpe } from "../src/data/bpe.ts";
-import { loadText } from "../src/data/corpora.ts";
-import { saveModel } from "../src/data/model_files.ts";
 import { bakeoff, prepareBakeoff } from "../src/experiment/bakeoff.ts";
-import { initWeights } from "../src/gpt2/checkpoint.ts";
-import { makeConfig } from "../src/gpt2/config.ts";
-import { allHeads } from "../src/gpt2/layout.ts";
 import { pearson, ranks, spearman } from "../src/plasticity/rank.ts";
 import { bakeoffRows, bakeoffVerdict, renderBakeoff } from "../src/report/bakeoff.ts";
 import { assertClose } from "./close.ts";
 import { gpu } from "./gpu.ts";
+import { makeTiny } from "./tiny.ts";
 
-const dir = await Deno.makeTempDir({ prefix: "pollard-bakeoff-" });
-addEventListener("unload", () => Deno.removeSync(dir, { recursive: true }));
-const { text } = await loadText("moby_dick");
-const textFile = join(dir, "text.txt");
-await Deno.writeTextFile(textFile, text.slice(0, 60_000));
-const config = makeConfig({ L: 2, NH: 4, C: 32, V: 300, T: 32, initializerRange: 0.2 });
-await saveModel(join(dir, "tiny"), {
-  config,
-  live: allHeads(config),
-  weights: initWeights(config, 3),
-  tokenizerJson: trainBpe(text.slice(0, 30_000), 300),
-});
+const { textFile, modelDir } = await makeTiny({ initializerRange: 0.2 });
 const prepared = await prepareBakeoff({
-  model_name: join(dir, "tiny"),
+  model_name: modelDir,
   text: textFile,
   max_length: 16,
   batch_size: 2,

@@ -1,12 +1,7 @@
 /** The experiment on a tiny model: what it writes, and that stopping it changes no bit. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { trainBpe } from "../src/data/bpe.ts";
-import { loadText } from "../src/data/corpora.ts";
-import { loadModel, saveModel } from "../src/data/model_files.ts";
-import { initWeights } from "../src/gpt2/checkpoint.ts";
-import { makeConfig } from "../src/gpt2/config.ts";
-import { allHeads } from "../src/gpt2/layout.ts";
+import { loadModel } from "../src/data/model_files.ts";
 import { DeviceLostError, Gpu } from "../src/gpu/device.ts";
 import { scoreArm } from "../src/experiment/analysis.ts";
 import { Arm } from "../src/experiment/arm.ts";
@@ -19,23 +14,12 @@ import { readRun } from "../src/report/read.ts";
 import { writeReport } from "../src/report/write.ts";
 import { assertClose } from "./close.ts";
 import { gpu } from "./gpu.ts";
+import { makeTiny } from "./tiny.ts";
 
-const dir = await Deno.makeTempDir({ prefix: "pollard-experiment-" });
-addEventListener("unload", () => Deno.removeSync(dir, { recursive: true }));
-const { text } = await loadText("moby_dick");
-const textFile = join(dir, "text.txt");
-await Deno.writeTextFile(textFile, text.slice(0, 60_000));
-const config = makeConfig({ L: 2, NH: 4, C: 32, V: 300, T: 32 });
-const tiny = join(dir, "tiny");
-await saveModel(tiny, {
-  config,
-  live: allHeads(config),
-  weights: initWeights(config, 3),
-  tokenizerJson: trainBpe(text.slice(0, 30_000), 300),
-});
+const { dir, textFile, modelDir } = await makeTiny();
 
 const options: Partial<ExperimentOptions> = {
-  model_name: tiny,
+  model_name: modelDir,
   text: textFile,
   max_length: 16,
   batch_size: 2,
@@ -331,7 +315,7 @@ Deno.test("a run does not go on with another model", async () => {
   const stop = new AbortController();
   using first = await startExperiment(gpu, options, { onProgress: () => stop.abort() });
   await assert.rejects(() => first.run(stop.signal), { name: "AbortError" });
-  const file = join(tiny, "config.json"), text = await Deno.readTextFile(file);
+  const file = join(modelDir, "config.json"), text = await Deno.readTextFile(file);
   await Deno.writeTextFile(file, text.replace("1e-5", "1e-6").replace("0.00001", "0.000001"));
   assert.notEqual(await Deno.readTextFile(file), text);
   try {
@@ -356,7 +340,7 @@ Deno.test("what cannot work is refused before anything is written", async () => 
   // an output folder that is a file
   await refused({ output_dir: textFile }, /output_dir .* cannot be written/);
   await assert.rejects(
-    () => resumeExperiment(gpu, tiny),
+    () => resumeExperiment(gpu, modelDir),
     /is not a folder that a run of Pollard made/,
   );
   await assert.rejects(() => resumeExperiment(gpu, whole.dir), /is a finished run/);

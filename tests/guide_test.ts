@@ -4,7 +4,7 @@ import { sigmoid } from "../src/controller/ann_config.ts";
 import { AnnController } from "../src/controller/ann_controller.ts";
 import { AnnGuide } from "../src/controller/ann_guide.ts";
 import type { CycleFeedback, Sight } from "../src/controller/guide.ts";
-import { makeGuide, restoreGuide } from "../src/controller/guides.ts";
+import { inheritGuide, makeGuide, restoreGuide } from "../src/controller/guides.ts";
 import { MlpGuide } from "../src/controller/mlp_guide.ts";
 import type { HeadMetrics } from "../src/controller/metrics.ts";
 
@@ -184,4 +184,29 @@ Deno.test("mlp: growing heads are held, ages count cycles, and a saved guide goe
   assert.deepEqual(copy.toJSON(), guide.toJSON());
   const { ages, ...rest } = guide.toJSON();
   assert.throws(() => MlpGuide.fromJSON({ ...rest, ages: ages.slice(1) }), /ages must be 8/);
+});
+
+Deno.test("a later run's guide begins with what an earlier one learned", async () => {
+  const scene = world(Array(8).fill(1)), earlier = mlp(3);
+  for (let i = 0; i < 3; i++) await earlier.advise(scene);
+  const state = JSON.parse(JSON.stringify(earlier));
+  const later = mlp(4),
+    wide = makeGuide("mlp", { L: 1, NH: 2, live: [[0, 1]] }, { rate: 1, seed: 1 })!;
+  inheritGuide(later, state);
+  inheritGuide(wide, state); // the network knows features, not places
+  assert.deepEqual(later.mlp.toJSON().network, earlier.mlp.toJSON().network);
+  assert.deepEqual(later.gates(), mlp().gates(), "gates are the new model's");
+  assert.throws(() => inheritGuide(later, begin().toJSON()), /are of type ann, the run's is mlp/);
+
+  const ann = begin();
+  await ann.advise(sight(metrics));
+  ann.apply([[0, 0]], []);
+  ann.feedback(outcome({ cycle_success: false, pruned_heads: [[1, 1]] }));
+  const heir = begin();
+  inheritGuide(heir, ann.toJSON());
+  assert.equal(heir.gates()[0], begin().gates()[0], "a head that was pruned there begins anew");
+  assert.deepEqual(heir.gates().slice(1), ann.gates().slice(1));
+  assert.deepEqual([heir.scale, heir.preferences], [0.5, { taylor: 0.5 }]);
+  const other = new AnnGuide(new AnnController({ L: 1, NH: 2 }), { type: "ann", rate: 0.01 });
+  assert.throws(() => inheritGuide(other, ann.toJSON()), /2 layers x 2 heads, the model has 1 x 2/);
 });

@@ -1,9 +1,7 @@
 /** The integrated loop on a tiny model: it runs, it records, and its controllers matter. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { trainBpe } from "../src/data/bpe.ts";
-import { loadText } from "../src/data/corpora.ts";
-import { loadModel, saveModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/model_files.ts";
 import {
   ControllerPlasticityIntegration,
   resumeIntegration,
@@ -13,27 +11,14 @@ import {
   CONTROLLER_TYPES,
   type IntegrationOptions,
 } from "../src/experiment/integration_options.ts";
-import { initWeights } from "../src/gpt2/checkpoint.ts";
-import { makeConfig } from "../src/gpt2/config.ts";
-import { allHeads } from "../src/gpt2/layout.ts";
 import type { IntegrationCycle } from "../src/record.ts";
 import { integrationVerdict } from "../src/report/integration.ts";
 import { gpu } from "./gpu.ts";
+import { makeTiny } from "./tiny.ts";
 
-const dir = await Deno.makeTempDir({ prefix: "pollard-integration-" });
-addEventListener("unload", () => Deno.removeSync(dir, { recursive: true }));
-const { text } = await loadText("moby_dick");
-const textFile = join(dir, "text.txt");
-await Deno.writeTextFile(textFile, text.slice(0, 60_000));
-const config = makeConfig({ L: 2, NH: 4, C: 32, V: 300, T: 64 });
-await saveModel(join(dir, "tiny"), {
-  config,
-  live: allHeads(config),
-  weights: initWeights(config, 3),
-  tokenizerJson: trainBpe(text.slice(0, 30_000), 300),
-});
+const { dir, textFile, modelDir } = await makeTiny({ T: 64 });
 const options: Partial<IntegrationOptions> = {
-  model_name: join(dir, "tiny"),
+  model_name: modelDir,
   dataset: textFile,
   output_dir: join(dir, "runs"),
   sequence_length: 16,

@@ -1,9 +1,6 @@
 /** Plasticity cycles on a tiny model: what they do, what they undo, and what they learn. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { trainBpe } from "../src/data/bpe.ts";
-import { loadText } from "../src/data/corpora.ts";
-import { saveModel } from "../src/data/model_files.ts";
 import { Lockstep } from "../src/experiment/lockstep.ts";
 import { checkOptions } from "../src/experiment/options.ts";
 import {
@@ -13,28 +10,15 @@ import {
 import { Recorder } from "../src/experiment/recorder.ts";
 import { RunFolder } from "../src/experiment/run_folder.ts";
 import { loadMaterials } from "../src/experiment/setup.ts";
-import { initWeights } from "../src/gpt2/checkpoint.ts";
-import { makeConfig } from "../src/gpt2/config.ts";
-import { allHeads } from "../src/gpt2/layout.ts";
 import { TransformationMemory } from "../src/plasticity/memory.ts";
 import { REGROWTHS } from "../src/plasticity/regrow.ts";
 import { readRun } from "../src/report/read.ts";
 import { gpu } from "./gpu.ts";
+import { makeTiny } from "./tiny.ts";
 
-const dir = await Deno.makeTempDir({ prefix: "pollard-plasticity-" });
-addEventListener("unload", () => Deno.removeSync(dir, { recursive: true }));
-const { text } = await loadText("moby_dick");
-const textFile = join(dir, "text.txt");
-await Deno.writeTextFile(textFile, text.slice(0, 60_000));
-const config = makeConfig({ L: 2, NH: 4, C: 32, V: 300, T: 32 });
-await saveModel(join(dir, "tiny"), {
-  config,
-  live: allHeads(config),
-  weights: initWeights(config, 3),
-  tokenizerJson: trainBpe(text.slice(0, 30_000), 300),
-});
+const { dir, textFile, modelDir } = await makeTiny();
 const options = checkOptions({
-  model_name: join(dir, "tiny"),
+  model_name: modelDir,
   text: textFile,
   max_length: 16,
   batch_size: 2,
@@ -131,11 +115,13 @@ Deno.test("a cycle prunes, grows and learns, and its controls do as much", async
 Deno.test("a failed cycle is undone to the last bit, and leaves only what it taught", async () => {
   using own = await begin({ max_perplexity_increase: -0.9 });
   const { system } = own;
-  system.setGates(Float32Array.from([1, 0.5, 1, 0.9, 1, 1, 0.8, 1]));
+  system.setGates(Float32Array.from([1, 0.05, 1, 0.9, 1, 1, 0.08, 1]));
   const before = await everything(own);
   const cycle = await system.runCycle(plan);
   assert.equal(cycle.success, false);
   assert.match(cycle.failure!, /perplexity rose by .*, more than -90.0 %/);
+  const first = cycle.pruned_heads.slice(0, 2).sort();
+  assert.deepEqual(first, [[0, 1], [1, 2]], "closed gates go first, whatever their score");
   assert.deepEqual(await everything(own), before);
   assert.equal(system.memory.entries.length, 0);
   assert.ok(system.ratings.rating("pruning", cycle.pruning_strategy) < 1);

@@ -49,6 +49,25 @@ export class AnnGuide extends CycleGuide {
     return controller.logits.some((logit, i) => logit !== before[i]);
   }
 
+  /** Takes over gates of heads that live here and lived there, step size and preferences. */
+  inherit(state: AnnGuideState): void {
+    const { controller } = this;
+    const from = AnnController.fromJSON(state.controller);
+    if (from.L !== controller.L || from.NH !== controller.NH) {
+      throw new RangeError(
+        `the controller's weights are of ${from.L} layers x ${from.NH} heads, the model has ` +
+          `${controller.L} x ${controller.NH}`,
+      );
+    }
+    this.restoreLearned(state);
+    for (const [layer, heads] of from.live.entries()) {
+      for (const head of heads) {
+        const i = layer * from.NH + head;
+        controller.logits[i] = from.logits[i];
+      }
+    }
+  }
+
   /** The whole state; {@linkcode AnnGuide.fromJSON} goes on from it with the same bits. */
   override toJSON(): AnnGuideState {
     return { type: this.#type, ...this.learned() };

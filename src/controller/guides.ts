@@ -52,3 +52,19 @@ export function makeGuide(
 export function restoreGuide(state: GuideState): Guide {
   return state.type === "mlp" ? MlpGuide.fromJSON(state) : AnnGuide.fromJSON(state);
 }
+
+/**
+ * Starts a new run's guide with what an earlier run's has learned: step size and preferences, and of
+ * `ann` and `rule` the gates, of `mlp` the network, whatever heads its model had.
+ *
+ * @throws {TypeError} If the state is of another type of controller, or damaged.
+ * @throws {RangeError} If gates are of a model with other layers and heads.
+ */
+export function inheritGuide(guide: Guide, state: GuideState): void {
+  const type = guide.toJSON().type, { type: given } = state ?? {};
+  if (given !== type) {
+    throw new TypeError(`the controller's weights are of type ${given}, the run's is ${type}`);
+  }
+  if (guide instanceof MlpGuide) guide.inherit(state as MlpGuideState);
+  else guide.inherit(state as AnnGuideState);
+}

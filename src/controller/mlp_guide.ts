@@ -57,7 +57,7 @@ const NETWORK_RATE = 2;
  */
 export class MlpGuide extends CycleGuide {
   /** The network that decides. */
-  readonly mlp: MlpController;
+  mlp: MlpController;
   /** -1 for a head that came in this cycle. */
   #ages: number[];
   #cycles = 0;
@@ -157,6 +157,13 @@ export class MlpGuide extends CycleGuide {
     super.feedback(outcome);
     this.#cycles++;
     this.#ages = this.#ages.map((age) => age + 1);
+  }
+
+  /** Takes over the network and what it learned from, step size and preferences; gates stay. */
+  inherit({ mlp, ...state }: MlpGuideState): void {
+    const { L, NH } = this.controller;
+    this.mlp = MlpController.fromJSON({ ...mlp, L, NH, pending: null }, this.controller);
+    this.restoreLearned(state);
   }
 
   /** The whole state; {@linkcode MlpGuide.fromJSON} goes on from it with the same bits. */

@@ -19,6 +19,7 @@ import {
 import { type Gpt2Config, parseConfig } from "../gpt2/config.ts";
 import { allHeads, type LiveHeads } from "../gpt2/layout.ts";
 import { safetensorsChunks, SafetensorsFile } from "../gpt2/safetensors.ts";
+import { RUN_MARK } from "../record.ts";
 import { type Folder, openFolder } from "./folder.ts";
 import { parseJson, writeWhole } from "./files.ts";
 import { Tokenizer } from "./tokenizer.ts";
@@ -35,6 +36,8 @@ export interface Model {
   readonly tokenizerJson?: unknown;
   /** The parsed `tokenizer_config.json`, where there is one. */
   readonly tokenizerConfig?: unknown;
+  /** A model card to save as `README.md`; loading does not read it. */
+  readonly card?: string;
 }
 
 /** A model as {@linkcode loadModel} returns it. */
@@ -46,9 +49,11 @@ export interface LoadedModel extends Model {
 const ONE_FILE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 const MARK = "pollard.json";
-/** What marks the folder of a run, which people take for that of a model. */
-const RUN_MARK = "pollard-run.json";
+const CARD = "README.md";
 const OUR_FILES = ["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK];
+
+/** A line of every model card that we write, by which it is told from one that is not ours. */
+export const CARD_MARK = "<!-- written by Pollard -->";
 
 /**
  * Rows of `wte` that no token uses are allowed where they round the vocabulary up, as many
@@ -228,7 +233,10 @@ function checkPruned(
  * @throws Whatever the system says if writing fails. In every case the disk is as it was.
  */
 export async function saveModel(dir: string, model: Model): Promise<void> {
-  const { config, live, weights, tokenizerJson, tokenizerConfig } = model;
+  const { config, live, weights, tokenizerJson, tokenizerConfig, card } = model;
+  if (card !== undefined && !card.includes(CARD_MARK)) {
+    throw new TypeError(`a model card must hold the line ${CARD_MARK}`);
+  }
   const target = resolve(dir);
   const exists = await checkReplaceable(target, dir);
   const tensors = toCheckpoint(config, live, weights);
@@ -242,6 +250,7 @@ export async function saveModel(dir: string, model: Model): Promise<void> {
   ];
   if (tokenizerJson !== undefined) files.push(["tokenizer.json", text(tokenizerJson)]);
   if (tokenizerConfig !== undefined) files.push(["tokenizer_config.json", text(tokenizerConfig)]);
+  if (card !== undefined) files.push([CARD, card]);
 
   const id = crypto.randomUUID();
   const beside = (kind: string) => `${dirname(target)}/.${basename(target)}.${kind}-${id}`;
@@ -301,7 +310,9 @@ async function checkReplaceable(target: string, shown = target): Promise<boolean
     new Deno.errors.AlreadyExists(`${shown} ${why}: it is left alone; give another folder`);
   if (!info.isDirectory) throw refuse("is not a folder");
   const names = (await Array.fromAsync(Deno.readDir(target))).map((entry) => entry.name);
-  const foreign = names.find((name) => !OUR_FILES.includes(name));
+  const ownCard = names.includes(CARD) && names.includes(MARK) &&
+    (await Deno.readTextFile(`${target}/${CARD}`)).includes(CARD_MARK);
+  const foreign = names.find((name) => !OUR_FILES.includes(name) && !(name === CARD && ownCard));
   if (foreign !== undefined) throw refuse(`holds ${foreign}, which saving a model does not write`);
   if (names.length > 0 && !names.includes(MARK)) {
     throw refuse(`holds a model without ${MARK}, so it was not saved by Pollard`);

@@ -5,13 +5,15 @@
  * @module
  */
 import { resolve } from "node:path";
+import { type Guide, type GuideState, inheritGuide, makeGuide } from "../controller/guides.ts";
 import { readJson } from "../data/files.ts";
 import { Gpu } from "../gpu/device.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import { TransformationMemory } from "../plasticity/memory.ts";
 import type { IntegrationResults } from "../record.ts";
 import { checkIntegrationOptions, type IntegrationOptions } from "./integration_options.ts";
-import { type IntegrationListeners, IntegrationRun } from "./integration_run.ts";
+import type { IntegrationListeners } from "./integration_lines.ts";
+import { CONTROLLER_FILE, IntegrationRun } from "./integration_run.ts";
 import { loadMemory } from "./memory_file.ts";
 import { checkOptions } from "./options.ts";
 import {
@@ -19,45 +21,67 @@ import {
   absoluteText,
   checkUnchanged,
   openUnfinished,
+  readLeft,
   tellOtherAdapter,
 } from "./resume.ts";
 import { environmentRecord, shortName } from "./run.ts";
 import { RunFolder } from "./run_folder.ts";
 import { loadMaterials, type Materials } from "./setup.ts";
 
+/** All that an integrated run begins with. Nothing is on the device yet, and nothing written. */
+export interface PreparedIntegration {
+  /** Every option, its paths from the root. */
+  options: IntegrationOptions;
+  /** Model and text. */
+  materials: Materials;
+  /** What it may replay. */
+  memory: TransformationMemory;
+  /** Who guides it; nobody under `static`. */
+  guide: Guide | undefined;
+}
+
 /**
- * Loads and checks everything and makes a run folder; nothing is trained yet.
+ * Loads and checks all that a run begins with.
  *
- * @throws {RangeError | TypeError} If the options, the model or the text do not work out; nothing
- * was written then.
+ * @throws {RangeError | TypeError} If the options, the model or the text do not work out.
  */
-export async function startIntegration(
-  gpu: Gpu,
+export async function prepareIntegration(
   given: Partial<IntegrationOptions> = {},
-  listeners: IntegrationListeners = {},
-): Promise<IntegrationRun> {
+): Promise<PreparedIntegration> {
   const checked = checkIntegrationOptions(given);
   const options = {
     ...checked,
     model_name: absoluteModel(checked.model_name),
     dataset: absoluteText(checked.dataset),
     memory: checked.memory && resolve(checked.memory),
+    controller_weights: checked.controller_weights && resolve(checked.controller_weights),
   };
-  const capacity = options.memory_capacity;
-  const memory = options.memory
-    ? await loadMemory(options.memory, { capacity })
-    : new TransformationMemory({ capacity });
   const materials = await materialsOf(options);
+  return { options, materials, ...await left(options, materials) };
+}
+
+/**
+ * Loads and checks everything and makes a run folder; nothing is trained yet.
+ *
+ * @param given Options, or what {@linkcode prepareIntegration} made of them.
+ * @throws {RangeError | TypeError} If the options, the model or the text do not work out; nothing
+ * was written then.
+ */
+export async function startIntegration(
+  gpu: Gpu,
+  given: Partial<IntegrationOptions> | PreparedIntegration = {},
+  listeners: IntegrationListeners = {},
+): Promise<IntegrationRun> {
+  const { options, materials, memory, guide } = "materials" in given
+    ? given
+    : await prepareIntegration(given);
   await tuneMatmul(gpu);
-  const folder = await RunFolder.create(
-    options.output_dir,
-    shortName(options.model_name),
-    "integration",
-  );
+  const { output_dir, model_name } = options;
+  const folder = await RunFolder.create(output_dir, shortName(model_name), "integration");
   await folder.writeJson("config.json", options);
   await folder.writeJson("environment.json", environmentRecord(gpu));
   await folder.writeJson("data.json", materials.record);
-  return new IntegrationRun(gpu, options, materials, folder, { memory, listeners });
+  return new IntegrationRun(gpu, options, materials, folder, { memory, guide, listeners });
 }
 
 /**
@@ -79,11 +103,11 @@ export async function resumeIntegration(
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
   const last = (await folder.checkpoints()).at(-1);
-  const capacity = options.memory_capacity;
-  const memory = last === undefined && options.memory
-    ? await loadMemory(options.memory, { capacity })
-    : new TransformationMemory({ capacity });
-  const run = new IntegrationRun(gpu, options, materials, folder, { memory, listeners });
+  const begun = last === undefined ? await left(options, materials) : {
+    memory: new TransformationMemory({ capacity: options.memory_capacity }),
+    guide: undefined, // the checkpoint's
+  };
+  const run = new IntegrationRun(gpu, options, materials, folder, { ...begun, listeners });
   if (last === undefined) await folder.restart();
   else await run.resume(last);
   return run;
@@ -98,6 +122,27 @@ export async function readIntegrationOptions(dir: string): Promise<IntegrationOp
   const folder = await RunFolder.open(dir, "integration");
   const config = await readJson(folder.path("config.json"));
   return checkIntegrationOptions(config as Partial<IntegrationOptions>);
+}
+
+/** The memory and the guide that a run begins with: its own, or what earlier runs left. */
+async function left(
+  { memory, memory_capacity: capacity, controller_weights: weights, ...options }:
+    IntegrationOptions,
+  { model: { config: { L, NH }, live } }: Materials,
+): Promise<{ memory: TransformationMemory; guide: Guide | undefined }> {
+  const { controller_type, controller_lr: rate, seed } = options;
+  const guide = makeGuide(controller_type, { L, NH, live }, { rate, seed });
+  if (weights) {
+    if (!guide) throw new TypeError("controller_weights: a static controller has none");
+    const { value } = await readLeft("controller_weights", weights, CONTROLLER_FILE);
+    inheritGuide(guide, value as GuideState);
+  }
+  return {
+    memory: memory
+      ? await loadMemory(memory, { capacity })
+      : new TransformationMemory({ capacity }),
+    guide,
+  };
 }
 
 async function materialsOf(options: IntegrationOptions): Promise<Materials> {

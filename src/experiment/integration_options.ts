@@ -29,6 +29,8 @@ export interface IntegrationOptions {
   controller_lr: number;
   /** Which controller. */
   controller_type: ControllerType;
+  /** An earlier run's folder, or its `controller.json`, to begin with; empty for none. */
+  controller_weights: string;
   /** Training steps after which `ann` and `rule` move gates within a cycle too; 0 for never. */
   update_frequency: number;
   /**
@@ -79,6 +81,7 @@ export const INTEGRATION_DEFAULTS: IntegrationOptions = {
   learning_rate: 3e-4,
   controller_lr: 0.01,
   controller_type: "ann",
+  controller_weights: "",
   update_frequency: 50,
   pruning_level: 0.1,
   growth_ratio: 0.5,
@@ -107,6 +110,7 @@ export const INTEGRATION_RULES: Readonly<Record<keyof IntegrationOptions, Option
   learning_rate: number({ above: 0, max: 1 }),
   controller_lr: number({ min: 0, max: 1 }),
   controller_type: { kind: "choice", choices: CONTROLLER_TYPES },
+  controller_weights: { kind: "path" },
   update_frequency: whole(0),
   pruning_level: number({ min: 0, max: 0.8 }),
   growth_ratio: number({ min: 0, max: 1 }),

@@ -5,7 +5,7 @@
  * @module
  */
 import { ANN_DEFAULTS, sigmoid } from "../controller/ann_config.ts";
-import { type Guide, type GuideState, makeGuide, restoreGuide } from "../controller/guides.ts";
+import { type Guide, type GuideState, restoreGuide } from "../controller/guides.ts";
 import { batchWindows } from "../data/batches.ts";
 import { writeWhole } from "../data/files.ts";
 import { saveModel } from "../data/model_files.ts";
@@ -30,6 +30,7 @@ import type {
 import { undoGates } from "./arm.ts";
 import { type ArmSummary, weightStates, weightTensors } from "./checkpoint_tensors.ts";
 import type { IntegrationOptions } from "./integration_options.ts";
+import { type IntegrationListeners, tellCycle } from "./integration_lines.ts";
 import { Lockstep, type LockstepState } from "./lockstep.ts";
 import { MEMORY_FILE } from "./memory_file.ts";
 import { AdaptivePlasticitySystem, type PlasticitySystemState } from "./plasticity_system.ts";
@@ -37,15 +38,8 @@ import { Recorder } from "./recorder.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
 
-/** Who is told. */
-export interface IntegrationListeners {
-  /** A line for the terminal. */
-  onMessage?(line: string): void;
-  /** A line for those who want to know more. */
-  onDetail?(line: string): void;
-  /** Called when results of training have been read. */
-  onStep?(progress: { cycle: number; done: number; steps: number; loss: number }): void;
-}
+/** Where a run folder keeps its controller's state. */
+export const CONTROLLER_FILE = "controller.json";
 
 /** Growth ratios that a controller asks for after a success, and after a failure. */
 const GROWTH_RATIO = { success: 0.3, failure: 0.7 };
@@ -109,7 +103,11 @@ export class IntegrationRun implements Disposable {
     options: IntegrationOptions,
     materials: Materials,
     folder: RunFolder,
-    { memory, listeners = {} }: { memory: TransformationMemory; listeners?: IntegrationListeners },
+    { memory, guide, listeners = {} }: {
+      memory: TransformationMemory;
+      guide: Guide | undefined;
+      listeners?: IntegrationListeners;
+    },
   ) {
     this.#gpu = gpu;
     this.options = options;
@@ -134,13 +132,12 @@ export class IntegrationRun implements Disposable {
       materials,
       this.#recorder,
     );
-    const { config: { L, NH }, live } = materials.model;
-    const { controller_type, controller_lr: rate, pruning_level, growth_ratio } = options;
-    this.#guide = makeGuide(controller_type, { L, NH, live }, { rate, seed });
+    const { pruning_level, growth_ratio } = options;
+    this.#guide = guide;
     this.#cursor = {
       cycle: 0,
       elapsed: 0,
-      baseline: { loss: NaN, perplexity: NaN, heads: live.flat().length },
+      baseline: { loss: NaN, perplexity: NaN, heads: materials.model.live.flat().length },
       plan: { pruning_level, growth_ratio, training_steps },
       cycles: [],
       best: "",
@@ -275,8 +272,9 @@ export class IntegrationRun implements Disposable {
     });
     this.#system.setGates(this.#gates());
     cursor.plan = this.#nextPlan(cycle);
-    cursor.cycles.push({ ...cycle, heads_before, advice, gates: this.#gateRows() });
-    this.#tell(cycle);
+    const told = { ...cycle, heads_before, advice, gates: this.#gateRows() };
+    cursor.cycles.push(told);
+    tellCycle(told, this.#listeners);
     const { success, final: { perplexity, heads } } = cycle;
     const isBest = this.#patience.record(success ? { success, perplexity, heads } : { success });
     if (this.options.cycle_models) await this.#saveModel(`cycle_${cycle.cycle}`);
@@ -331,41 +329,6 @@ export class IntegrationRun implements Disposable {
     );
   }
 
-  #tell(cycle: PlasticityCycle): void {
-    const { onMessage, onDetail } = this.#listeners;
-    const { initial, pruned, grown, final, pruned_heads, grown_heads } = cycle;
-    onMessage?.(
-      `cycle ${cycle.cycle}: ${cycle.replayed ? "again " : ""}${cycle.pruning_strategy} pruned ` +
-        `${pruned_heads.length}, ${cycle.growth_strategy} grew ${grown_heads.length}; perplexity ` +
-        `${initial.perplexity.toFixed(2)} -> ${final.perplexity.toFixed(2)}` +
-        (cycle.unpruned_twin_loss === undefined
-          ? ""
-          : ` (unpruned twin ${Math.exp(cycle.unpruned_twin_loss).toFixed(2)})`) +
-        (cycle.success ? `, ${final.heads} heads` : `; rolled back: ${cycle.failure}`),
-    );
-    const places = (heads: [number, number][]) =>
-      heads.map(([layer, head]) => `${layer}.${head}`).join(" ") || "none";
-    onDetail?.(`  pruned layer.head ${places(pruned_heads)}; grew ${places(grown_heads)}`);
-    onDetail?.(
-      `  loss ${initial.loss.toFixed(4)}, pruned ${pruned.loss.toFixed(4)}, grown ` +
-        `${grown.loss.toFixed(4)}, after ${cycle.training_steps} steps ${final.loss.toFixed(4)}; ` +
-        `degeneration ${final.degeneration?.toFixed(2)}, quality ${final.quality?.toFixed(2)}`,
-    );
-    const { advice } = this.#cursor.cycles.at(-1)!;
-    onDetail?.(
-      `  controller: ${advice.pruned_percent.toFixed(1)} % of heads inactive, level ` +
-        `${cycle.pruning_level.toFixed(2)}, rate ${advice.controller_lr.toPrecision(3)}`,
-    );
-    for (const round of advice.rounds ?? []) {
-      const change = (value: number) => value.toExponential(1);
-      onDetail?.(
-        `  round ${round.round}: moved ${round.decisions.length} gates, predicted ` +
-          `${change(round.predicted_loss_change)}, came ${change(round.realised_loss_change)}, ` +
-          (round.kept ? "kept" : "taken back"),
-      );
-    }
-  }
-
   // ---- what is kept ---------------------------------------------------------------------------
 
   /** Saves a checkpoint after a whole cycle, and the best models where these are they. */
@@ -402,6 +365,7 @@ export class IntegrationRun implements Disposable {
     await writeWhole(this.folder.path("cycles.jsonl"), lines.join(""));
     await Deno.mkdir(this.folder.path("memory"), { recursive: true });
     await this.folder.writeJson(MEMORY_FILE, this.#system.memory);
+    if (this.#guide) await this.folder.writeJson(CONTROLLER_FILE, this.#guide);
   }
 
   /** Saves the model under study with its gates folded in. */

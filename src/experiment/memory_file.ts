@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { join } from "node:path";
-import { readJson } from "../data/files.ts";
+import { readLeft } from "./resume.ts";
 import {
   type MemoryOptions,
   type MemoryState,
@@ -26,15 +25,8 @@ export async function loadMemory(
   path: string,
   options: Partial<MemoryOptions> = {},
 ): Promise<TransformationMemory> {
-  const stat = await Deno.stat(path).catch(() => undefined);
-  const file = stat?.isDirectory ? join(path, MEMORY_FILE) : path;
-  let state: MemoryState;
-  try {
-    state = await readJson(file) as MemoryState;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new TypeError(`memory ${path} has no ${stat ? MEMORY_FILE : "such file or folder"}`);
-  }
+  const { file, value } = await readLeft("memory", path, MEMORY_FILE);
+  const state = value as MemoryState;
   const memory = TransformationMemory.fromJSON(state, options);
   for (const { pruning_strategy, growth_strategy } of memory.entries) {
     checkChoice(`${file}: pruning_strategy`, pruning_strategy, PRUNING_CHOICES);

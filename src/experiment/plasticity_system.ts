@@ -4,35 +4,23 @@
  *
  * @module
  */
-import type { HeadMetrics } from "../controller/metrics.ts";
 import { Generator } from "../gpt2/generate.ts";
-import type { Gpu } from "../gpu/device.ts";
 import { compareSamples } from "../plasticity/degeneration.ts";
-import { measureDormant } from "../plasticity/dormant.ts";
-import {
-  chooseGrowth,
-  type ChosenGrowth,
-  type GrowthInputs,
-  GROWTHS,
-  type GrowthStrategy,
-  scoreGrowth,
-} from "../plasticity/growth.ts";
+import { GROWTHS, type GrowthStrategy } from "../plasticity/growth.ts";
 import { HeadLearningRates } from "../plasticity/head_learning_rates.ts";
 import { gainsBetween, type Transformation, TransformationMemory } from "../plasticity/memory.ts";
-import type { GrownHead } from "../plasticity/plastic_model.ts";
-import { chooseHeads, type ChosenHead } from "../plasticity/prune.ts";
 import { type Ratings, startRatings, StrategyRatings } from "../plasticity/ratings.ts";
-import { donorParts, freshParts, type Regrowth } from "../plasticity/regrow.ts";
-import { DISTINCT_STRATEGIES, importanceScores, type Strategy } from "../plasticity/scores.ts";
+import type { Regrowth } from "../plasticity/regrow.ts";
+import { DISTINCT_STRATEGIES, type Strategy } from "../plasticity/scores.ts";
 import type { CyclePlan } from "../plasticity/adaptation.ts";
 import { Random, type RandomState } from "../random.ts";
 import type { PlasticityCycle, PlasticityMeasure } from "../record.ts";
-import { scoreArm } from "./analysis.ts";
 import type { Arm } from "./arm.ts";
+import { HeadChanges } from "./head_changes.ts";
 import type { Lockstep } from "./lockstep.ts";
 import { Pace } from "./pace.ts";
-import type { Recorder } from "./recorder.ts";
-import { type Materials, samplePrompts } from "./setup.ts";
+import type { Place, PlasticitySetting } from "./plasticity_setting.ts";
+import { samplePrompts } from "./setup.ts";
 
 /** What a cycle may do, and when it counts as a success. */
 export interface PlasticityOptions {
@@ -53,9 +41,6 @@ export interface PlasticityOptions {
   /** Decides donors' noise, fresh weights, random choices and samples. */
   seed: number;
 }
-
-/** A head: its layer, and its number in the full model's layer. */
-type Place = [number, number];
 
 /** The options used where nothing else is said. */
 export const PLASTICITY_DEFAULTS: PlasticityOptions = {
@@ -85,30 +70,6 @@ export interface CycleRequest extends CyclePlan {
   readonly preferences?: { readonly pruning?: Ratings; readonly growth?: Ratings };
 }
 
-/** Where the system works. */
-export interface PlasticitySetting {
-  /** The device. */
-  gpu: Gpu;
-  /** The models, the one under study first; made with `keep`. */
-  lockstep: Lockstep;
-  /** The model as it was loaded, and the text. */
-  materials: Materials;
-  /** Where prunings and growths are recorded. */
-  recorder: Recorder;
-  /** A line for the terminal. */
-  onMessage?(line: string): void;
-  /** Called when results have been read, with the steps of this cycle that are done. */
-  onStep?(done: number, loss: number): void;
-  /** Called before a cycle trains, with the heads that have gone and that have come for good. */
-  onHeads?(pruned: readonly Place[], grown: readonly Place[]): void;
-  /**
-   * Called every `update_frequency` steps of a cycle's training, with what the steps since measured.
-   *
-   * @returns Gates of all heads that the model goes on with, `[L, NH]`; nothing to leave them.
-   */
-  onMetrics?(metrics: HeadMetrics): Float32Array | undefined;
-}
-
 /** The system's own state, besides the models'. */
 export interface PlasticitySystemState {
   random: RandomState;
@@ -135,6 +96,7 @@ export class AdaptivePlasticitySystem {
   memory: TransformationMemory;
   readonly #setting: PlasticitySetting;
   readonly #prompts: Uint32Array[];
+  readonly #changes: HeadChanges;
   #rates: HeadLearningRates;
   #gates: Float32Array;
   /** What training depends on: rolled back with the models. */
@@ -142,7 +104,6 @@ export class AdaptivePlasticitySystem {
   /** What the choice of strategies depends on: it goes on, or a failed cycle would repeat itself. */
   #choices: Random;
   #baselineTexts: string[] = [];
-  #importance: Float32Array = new Float32Array();
 
   /** @param memory Transformations of an earlier run; none unless given. */
   constructor(
@@ -163,6 +124,7 @@ export class AdaptivePlasticitySystem {
     this.#gates = new Float32Array(L * NH).fill(1);
     this.#random = new Random(seed, 5);
     this.#choices = new Random(seed, 6);
+    this.#changes = new HeadChanges(setting, this.options.regrowth, () => this.#random);
     this.#prompts = samplePrompts(materials, PROMPTS).map((text) =>
       materials.tokenizer.encode(text)
     );
@@ -321,107 +283,21 @@ export class AdaptivePlasticitySystem {
   }
 
   async #prune(strategy: Strategy, level: number): Promise<Place[]> {
-    const { lockstep, materials: { calibration }, recorder } = this.#setting;
-    const arm = this.#studied, { live } = arm.model, gates = arm.effectiveGates;
-    const { metrics, scores } = await scoreArm(arm, calibration, {
-      strategy,
-      gates,
-      random: () => this.#random.next(),
-    });
-    await recorder.heads(metrics, gates, scores);
-    this.#importance = importanceScores(metrics, gates);
-    const spare = live.reduce((sum, heads) => sum + Math.max(0, heads.length - 1), 0);
-    const count = Math.min(spare, Math.max(1, Math.floor(arm.model.heads * level)));
-    const chosen = chooseHeads(scores, live, { count });
-    await this.#removeFrom(arm, chosen, strategy);
+    const chosen = await this.#changes.prune(strategy, level, this.#gates);
     this.#rates.prune(chosen);
-    const control = lockstep.control("random_pruning");
-    if (control) {
-      const drawn = Float32Array.from(scores, () => this.#random.next());
-      await this.#removeFrom(control, chooseHeads(drawn, control.model.live, { count }), "random");
-    }
     return chosen.map(({ layer, head }) => [layer, head]);
   }
 
-  async #removeFrom(arm: Arm, heads: readonly ChosenHead[], strategy: string): Promise<void> {
-    await arm.prune(heads);
-    for (const { layer, head, score, rank, of } of heads) {
-      const event = { event: "prune", layer, head, strategy, score, rank, of } as const;
-      await this.#setting.recorder.event(event, arm.name);
-    }
-  }
-
   async #grow(strategy: GrowthStrategy, ratio: number): Promise<Place[]> {
-    const { lockstep } = this.#setting;
-    const arm = this.#studied, { live, totalHeads, heads } = arm.model;
-    const count = Math.min(
-      arm.stored.length,
-      Math.max(1, Math.floor(ratio * (totalHeads - heads))),
-    );
-    if (count === 0) return [];
-    // a head that was pruned before this run began has left nothing that could come back
-    const candidates = storedByLayer(arm);
-    const inputs = { ...await this.#growthInputs(arm, strategy), candidates };
-    const chosen = chooseGrowth(scoreGrowth(strategy, inputs), live, { count, candidates });
-    await this.#addTo(arm, chosen, strategy);
+    const chosen = await this.#changes.grow(strategy, ratio);
     this.#rates.grow(chosen);
+    const arm = this.#studied;
     for (const { layer, head } of chosen) {
       const i = layer * arm.config.NH + head;
       if (this.#gates[i] === 0) this.#gates[i] = this.options.grown_gate;
     }
     arm.setGates(this.#gates);
-    const control = lockstep.control("random_pruning");
-    if (control) {
-      const drawn = Float32Array.from({ length: totalHeads }, () => this.#random.next());
-      const own = { count, candidates: storedByLayer(control) };
-      await this.#addTo(control, chooseGrowth(drawn, control.model.live, own), "random");
-    }
     return chosen.map(({ layer, head }) => [layer, head]);
-  }
-
-  /** Measures what a growth strategy needs. */
-  async #growthInputs(arm: Arm, strategy: GrowthStrategy): Promise<GrowthInputs> {
-    const { gpu, materials: { calibration } } = this.#setting;
-    const { model: { live }, config: { NH }, trainer } = arm;
-    const random = () => this.#random.next();
-    const base = { live, NH, random };
-    const { needs, dormant } = GROWTHS[strategy];
-    if (dormant) {
-      const { B, T } = trainer.acts;
-      return { ...base, ...await measureDormant(gpu, arm, calibration, { B, T }) };
-    }
-    if (!needs.includes("entropy")) return base;
-    trainer.discardMetrics();
-    for (const { inputs, targets } of calibration) trainer.measure(inputs, targets);
-    return { ...base, ...await trainer.readMetrics() };
-  }
-
-  async #addTo(arm: Arm, heads: readonly ChosenGrowth[], strategy: string): Promise<void> {
-    const { recorder } = this.#setting, { regrowth } = this.options;
-    const grown: GrownHead[] = [];
-    const { live, weights, optimizer: { m, v } } = await arm.state();
-    const model = { live, weights, m, v };
-    for (const { layer, head } of heads) {
-      const stored = arm.stored.find((one) => one.layer === layer && one.head === head)!;
-      const parts = regrowth === "warm"
-        ? stored
-        : regrowth === "donor"
-        ? donorParts(arm.config, model, { layer, head: this.#donor(arm, layer) }, this.#random)
-        : freshParts(arm.config, model, layer, this.#random);
-      grown.push({ layer, head, parts });
-    }
-    await arm.grow(grown);
-    for (const { layer, head, score, rank, of } of heads) {
-      const event = { event: "grow", layer, head, strategy, regrowth, score, rank, of } as const;
-      await recorder.event(event, arm.name);
-    }
-  }
-
-  /** The layer's most useful live head, by the importance measured before the last pruning. */
-  #donor({ model: { live }, config: { NH } }: Arm, layer: number): number {
-    return live[layer].reduce((best, head) =>
-      this.#importance[layer * NH + head] > this.#importance[layer * NH + best] ? head : best
-    );
   }
 
   /** Trains every arm on the same batches; returns the mean loss over the last tenth of the steps. */
@@ -495,15 +371,6 @@ export class AdaptivePlasticitySystem {
       }, above ${max_degeneration_score}`;
     }
   }
-}
-
-/** For each layer the pruned heads that an arm has kept. */
-function storedByLayer({ stored, config: { L } }: Arm): number[][] {
-  return Array.from(
-    { length: L },
-    (_, layer) =>
-      stored.filter((head) => head.layer === layer).map(({ head }) => head).sort((a, b) => a - b),
-  );
 }
 
 /** Everything that a failed cycle puts back. */

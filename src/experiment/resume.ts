@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { isTextName } from "../data/corpora.ts";
 import { readJson } from "../data/files.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { DataRecord, EnvironmentRecord } from "../record.ts";
+import type { DataRecord, EnvironmentRecord, RunKind } from "../record.ts";
 import { EMBEDDED_MODEL } from "./options.ts";
-import { RunFolder, type RunKind } from "./run_folder.ts";
+import { RunFolder } from "./run_folder.ts";
 
 /**
  * Opens the folder of a run that has not ended.
@@ -59,6 +59,30 @@ export async function tellOtherAdapter(
   const was = await readJson(folder.path("environment.json")) as EnvironmentRecord;
   if (was.adapter === gpu.info.name) return;
   say(`the run began on ${was.adapter} and goes on with ${gpu.info.name}: its bits may differ`);
+}
+
+/**
+ * Reads a JSON file that an earlier run left.
+ *
+ * @param what The option that names it.
+ * @param path The run's folder, or the file itself.
+ * @param name What the file is called in a run's folder.
+ * @throws {TypeError} If there is none, or it is not JSON.
+ */
+export async function readLeft(
+  what: string,
+  path: string,
+  name: string,
+): Promise<{ file: string; value: unknown }> {
+  const stat = await Deno.stat(path).catch(() => undefined);
+  if (!stat) throw new TypeError(`${what}: there is no file or folder ${path}`);
+  const file = stat.isDirectory ? join(path, name) : path;
+  try {
+    return { file, value: await readJson(file) };
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new TypeError(`${what}: the folder ${path} has no ${name}`);
+  }
 }
 
 /** A model's name as it is, or its path from the root, so that a run can go on from another folder. */

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { openFile, readJson, writeWhole } from "../data/files.ts";
 import { safetensorsChunks, SafetensorsFile, type TensorToWrite } from "../gpt2/safetensors.ts";
-import { headCsvHeader } from "../record.ts";
+import { headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
 
 /** Records that grow line by line. */
 export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
@@ -14,11 +14,6 @@ export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
 /** One of {@linkcode LOGS}. */
 export type Log = typeof LOGS[number];
 
-/** What wrote a run folder, and can go on with it. */
-export type RunKind = "experiment" | "integration";
-
-/** What marks a folder as a run of ours. */
-export const RUN_MARK = "pollard-run.json";
 const FORMAT = 1;
 const STATE = "state.json";
 const TENSORS = "tensors.safetensors";

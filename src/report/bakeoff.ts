@@ -3,13 +3,21 @@
  *
  * @module
  */
-import { join } from "node:path";
-import { writeWhole } from "../data/files.ts";
 import type { BakeoffRecord, BakeoffStrategy } from "../record.ts";
 import { Plot } from "./deps.ts";
-import { figureHtml, htmlPage, type PageFigure, recordTable, section, table } from "./parts.ts";
+import { endLabels } from "./labels.ts";
+import {
+  dataTables,
+  figureHtml,
+  htmlPage,
+  type PageFigure,
+  recordTable,
+  section,
+  table,
+} from "./parts.ts";
 import { draw, key, lineSample } from "./svg.ts";
 import { duration, loss, percent, plural, signed } from "./theme.ts";
+import { writePage } from "./write_page.ts";
 
 const WIDTH = 960;
 
@@ -116,20 +124,8 @@ export function removalFigure(record: BakeoffRecord): string {
     ...losses.map((value, i) => ({ name, share: levels[i], cost: value - whole })),
   ]);
   const last = levels.length - 1;
-  // labels at the right end, pushed apart where lines end close together
   const ends = [...strategies].sort((a, b) => a.losses[last] - b.losses[last]);
-  const height = 420, top = 32, bottom = 44;
-  const highest = Math.max(...points.map(({ cost }) => cost));
-  const lowest = Math.min(0, ...points.map(({ cost }) => cost));
-  const perNat = (height - top - bottom) / (highest - lowest || 1);
-  const gap = 15 / perNat;
-  let previous = -Infinity;
-  const labels = ends.map(({ name, losses }) => {
-    const cost = losses[last] - whole;
-    previous = Math.max(cost, previous + gap);
-    return { name, cost, at: previous };
-  });
-  const over = Math.max(0, previous - (highest + gap));
+  const costs = points.map(({ cost }) => cost);
   const style = (name: string) =>
     name === "oracle"
       ? { stroke: "var(--ink)", strokeWidth: 2.4 }
@@ -139,13 +135,13 @@ export function removalFigure(record: BakeoffRecord): string {
   const drawn = strategies.find(({ draws }) => draws !== undefined);
   return draw({
     width: WIDTH,
-    height,
-    marginTop: top,
+    height: 420,
+    marginTop: 32,
     marginLeft: 64,
     marginRight: 150,
-    marginBottom: bottom,
+    marginBottom: 44,
     x: { domain: [0, levels[last]] },
-    y: { domain: [lowest, highest + over], nice: true },
+    y: { domain: [Math.min(0, ...costs), Math.max(...costs)], nice: true },
     marks: [
       Plot.gridY({ stroke: "var(--rule)", strokeOpacity: 1 }),
       Plot.axisY({
@@ -180,14 +176,12 @@ export function removalFigure(record: BakeoffRecord): string {
           ariaDescription: name,
         })
       ),
-      Plot.text(labels, {
-        x: () => levels[last],
-        y: "at",
-        text: "name",
-        textAnchor: "start",
-        dx: 8,
-        fill: (label: { name: string }) => label.name === "random" ? "var(--quiet)" : "var(--ink)",
-      }),
+      endLabels(ends.map(({ name, losses }) => ({
+        name,
+        x: levels[last],
+        y: losses[last] - whole,
+        quiet: name === "random",
+      }))),
       key(
         [
           { label: "oracle", sample: lineSample("var(--ink)", 2.4) },
@@ -265,7 +259,7 @@ export function renderBakeoff(record: BakeoffRecord): { page: string; figures: P
     ),
     section("Configuration", recordTable(options)),
     section("Environment", recordTable(environment)),
-    section("Data", recordTable(record.data)),
+    section("Data", dataTables(record.data)),
   ]);
   return { page, figures };
 }
@@ -276,12 +270,6 @@ export function renderBakeoff(record: BakeoffRecord): { page: string; figures: P
  * @returns The path of `report.html`.
  */
 export async function writeBakeoff(dir: string, record: BakeoffRecord): Promise<string> {
-  const { page, figures } = renderBakeoff(record);
-  await Deno.mkdir(join(dir, "figures"), { recursive: true });
-  for (const { name, svg } of figures) {
-    await writeWhole(join(dir, "figures", `${name}.svg`), svg + "\n");
-  }
-  const path = join(dir, "report.html");
-  await writeWhole(path, page);
-  return path;
+  const { page: html, figures } = renderBakeoff(record);
+  return await writePage(dir, { html, figures, names: figures.map(({ name }) => name) });
 }

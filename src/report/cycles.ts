@@ -8,7 +8,7 @@ import type { CycleResult, HeadRow, RunRecord } from "../record.ts";
 import { Plot } from "./deps.ts";
 import { FRAME } from "./frame.ts";
 import { headGrid, lastSnapshot } from "./series.ts";
-import { draw, key, type KeyItem, type SvgPart } from "./svg.ts";
+import { draw, key, type KeyItem, type SvgPart, symbolSample } from "./svg.ts";
 import { loss, measured } from "./theme.ts";
 
 interface Measurement {
@@ -137,7 +137,7 @@ export function gatesFigure(run: RunRecord): string | undefined {
         [
           { label: "live head", sample: [line(11)] },
           ...(dead.length > 0
-            ? [{ label: "pruned head", sample: shape("times", "var(--pruning)") }]
+            ? [{ label: "pruned head", sample: symbolSample("times", "var(--pruning)") }]
             : []),
         ],
         44,
@@ -176,23 +176,7 @@ function kindColour(what: keyof typeof KINDS): string {
 
 function keyItem(what: keyof typeof KINDS): KeyItem {
   const { label, symbol, fill } = KINDS[what];
-  return { label, sample: shape(symbol, kindColour(what), fill) };
-}
-
-/** A symbol in the middle of a key's box, drawn as the plot draws it. */
-function shape(symbol: string, colour: string, fill = false): SvgPart[] {
-  const paint: Record<string, string | number> = fill
-    ? { fill: colour, stroke: "none" }
-    : { fill: "none", stroke: colour, "stroke-width": 1.5 };
-  const paths: Record<string, string> = {
-    triangle: "M11,0L16,9.2H6Z",
-    square: "M7,1h8v8h-8Z",
-    diamond: "M11,-1L14.5,5L11,11L7.5,5Z",
-    times: "M8,2l6,6M14,2l-6,6",
-  };
-  return symbol === "circle"
-    ? [["circle", { cx: 11, cy: 5, r: 4.2, ...paint }]]
-    : [["path", { d: paths[symbol], ...paint }]];
+  return { label, sample: symbolSample(symbol, kindColour(what), fill) };
 }
 
 function line(x: number): SvgPart {

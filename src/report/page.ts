@@ -7,8 +7,18 @@
 import type { CycleResult, RunRecord, Sample } from "../record.ts";
 import { drawFigures, type Figure, type FigureName } from "./figures.ts";
 import { type Html, markup, type MarkupValue } from "./html.ts";
-import { figureHtml, htmlPage, pair, recordTable, section, table } from "./parts.ts";
-import { count, loss, measured, percent, signed } from "./theme.ts";
+import {
+  type Column,
+  columnsTable,
+  dataTables,
+  figureHtml,
+  htmlPage,
+  pair,
+  recordTable,
+  section,
+  table,
+} from "./parts.ts";
+import { loss, minus, percent, written } from "./theme.ts";
 import { type Claim, claims, type KeyNumber, keyNumbers, standing, verdict } from "./verdict.ts";
 
 /**
@@ -35,7 +45,7 @@ export function renderPage(run: RunRecord, figures: Figure[] = drawFigures(run))
     section("What we claim, and the evidence", evidence.length > 0 && claimsTable(evidence)),
     section("Configuration", recordTable(run.config)),
     section("Environment", recordTable(run.environment)),
-    section("Data", dataHtml(run)),
+    section("Data", dataTables(run.data)),
   ]);
 }
 
@@ -59,39 +69,22 @@ function claimsTable(rows: Claim[]): Html {
   );
 }
 
-/** The cycles in numbers. A column that no cycle has is left out. */
+/** The cycles in numbers. */
 function cyclesTable(cycles: CycleResult[]): Html {
-  const columns: [string, (cycle: CycleResult) => string | undefined][] = [
+  const columns: Column<CycleResult>[] = [
     ["Cycle", ({ cycle }) => String(cycle)],
     ["Heads pruned", ({ pruned_heads }) => String(pruned_heads.length)],
     ["Left", ({ active_heads }) => String(active_heads)],
-    ["Sparsity", ({ sparsity }) => number(sparsity, percent)],
-    ["Before", ({ loss_before }) => number(loss_before, loss)],
-    ["After pruning", ({ loss_after_pruning }) => number(loss_after_pruning, loss)],
-    ["After fine-tuning", ({ loss_after_finetuning }) => number(loss_after_finetuning, loss)],
-    ["Unpruned twin", ({ unpruned_twin_loss }) => number(unpruned_twin_loss, loss)],
-    [
-      "Minus twin",
-      ({ loss_after_finetuning: own, unpruned_twin_loss: twin }) =>
-        measured(own) && measured(twin) ? signed(own - twin) : undefined,
-    ],
-    ["Random pruning", ({ random_pruning_loss }) => number(random_pruning_loss, loss)],
-    [
-      "Minus random",
-      ({ loss_after_finetuning: own, random_pruning_loss: random }) =>
-        measured(own) && measured(random) ? signed(own - random) : undefined,
-    ],
+    ["Sparsity", ({ sparsity }) => written(sparsity, percent)],
+    ["Before", ({ loss_before }) => written(loss_before, loss)],
+    ["After pruning", ({ loss_after_pruning }) => written(loss_after_pruning, loss)],
+    ["After fine-tuning", ({ loss_after_finetuning }) => written(loss_after_finetuning, loss)],
+    ["Unpruned twin", ({ unpruned_twin_loss }) => written(unpruned_twin_loss, loss)],
+    ["Minus twin", (cycle) => minus(cycle.loss_after_finetuning, cycle.unpruned_twin_loss)],
+    ["Random pruning", ({ random_pruning_loss }) => written(random_pruning_loss, loss)],
+    ["Minus random", (cycle) => minus(cycle.loss_after_finetuning, cycle.random_pruning_loss)],
   ];
-  const shown = columns.filter(([, value]) => cycles.some((cycle) => value(cycle) !== undefined));
-  return table(
-    shown.map(([name]) => name),
-    cycles.map((cycle) => shown.map(([, value]) => value(cycle) ?? "")),
-    "numbers",
-  );
-}
-
-function number(value: number | undefined, write: (value: number) => string): string | undefined {
-  return measured(value) ? write(value) : undefined;
+  return columnsTable(columns, cycles, "numbers");
 }
 
 function samplesHtml(samples: Sample[]): MarkupValue {
@@ -112,26 +105,5 @@ function samplesHtml(samples: Sample[]): MarkupValue {
 </article>
 `
     ),
-  ];
-}
-
-function dataHtml({ data }: RunRecord): MarkupValue {
-  const { parts, ...rest } = data;
-  const whole = Object.values(parts ?? {}).reduce((sum, { start, end }) => sum + end - start, 0);
-  return [
-    recordTable(rest) || undefined,
-    whole > 0
-      ? table(
-        ["Part", "From token", "To", "Tokens", "Share"],
-        Object.entries(parts).map(([name, { start, end }]) => [
-          name,
-          count(start),
-          count(end),
-          count(end - start),
-          percent((end - start) / whole),
-        ]),
-        "numbers",
-      )
-      : undefined,
   ];
 }

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import type { DataRecord } from "../record.ts";
 import { Html, markup, type MarkupValue } from "./html.ts";
 import { PAGE_CSS } from "./style.ts";
+import { count, percent } from "./theme.ts";
 
 /** A figure as a page shows it. */
 export interface PageFigure {
@@ -25,9 +27,10 @@ export interface PageFigure {
  */
 export function htmlPage(
   title: string,
-  { verdict, standing }: { verdict: string; standing: string },
+  { verdict, standing }: { verdict: string; standing: string | readonly string[] },
   body: MarkupValue,
 ): string {
+  const lines = [standing].flat().map((line) => markup`<p class="quiet">${line}</p>\n`);
   return markup`<!doctype html>
 <html lang="en">
 <head>
@@ -41,8 +44,7 @@ export function htmlPage(
 <main>
 <header>
 <h1>${verdict}</h1>
-<p class="quiet">${standing}</p>
-</header>
+${lines}</header>
 ${body}
 </main>
 </body>
@@ -73,6 +75,11 @@ export function pair(figures: Html[]): Html | undefined {
   return figures.length === 0 ? undefined : markup`<div class="pair">${figures}</div>\n`;
 }
 
+/** Sentences in small print that explain a table. */
+export function note(...sentences: (string | false)[]): Html {
+  return markup`<p class="note">${sentences.filter((one) => one !== false).join(" ")}</p>\n`;
+}
+
 /** Names on the left, values on the right. */
 export function namedTable(rows: [string, string][], kind: string): Html {
   const body = rows.map(([name, value]) =>
@@ -89,6 +96,44 @@ export function table(head: string[], rows: MarkupValue[][], kind: string): Html
 <thead><tr>${top}</tr></thead>
 <tbody>\n${body}</tbody></table></div>
 `;
+}
+
+/** A column: its heading, and what it says of a row; nothing where that was not measured. */
+export type Column<Row> = readonly [name: string, value: (row: Row) => string | undefined];
+
+/** A table of records. A column that says nothing of any row is left out. */
+export function columnsTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  kind: string,
+): Html {
+  const shown = columns.filter(([, value]) => rows.some((row) => value(row) !== undefined));
+  return table(
+    shown.map(([name]) => name),
+    rows.map((row) => shown.map(([, value]) => value(row) ?? "")),
+    kind,
+  );
+}
+
+/** Which text a run used, and how it was cut. */
+export function dataTables({ parts, ...rest }: DataRecord): MarkupValue {
+  const whole = Object.values(parts ?? {}).reduce((sum, { start, end }) => sum + end - start, 0);
+  return [
+    recordTable(rest) || undefined,
+    whole > 0
+      ? table(
+        ["Part", "From token", "To", "Tokens", "Share"],
+        Object.entries(parts).map(([name, { start, end }]) => [
+          name,
+          count(start),
+          count(end),
+          count(end - start),
+          percent((end - start) / whole),
+        ]),
+        "numbers",
+      )
+      : undefined,
+  ];
 }
 
 /** A record as a table of names and values; a record inside it becomes rows of its own. */

@@ -27,8 +27,11 @@ figcaption strong{color:var(--ink);font-weight:600}
 table{border-collapse:collapse;font-size:.9375rem;font-variant-numeric:tabular-nums;text-align:left}
 th,td{padding:.4rem 1.5rem .4rem 0;border-bottom:1px solid var(--rule);vertical-align:baseline}
 th{font-weight:400;color:var(--quiet)}
-.numbers,.claims{width:100%;margin-bottom:1rem}
-.numbers{font-size:.875rem}
+.numbers,.claims,.words{width:100%;margin-bottom:1rem}
+.numbers,.words{font-size:.875rem}
+.words th,.words td{padding-right:1rem}
+.words td:not(:last-child){white-space:nowrap}.words td:last-child{min-width:12rem;padding-right:0}
+.note{font-size:.875rem;line-height:1.5;color:var(--quiet);max-width:60em;margin-bottom:2rem}
 .numbers th,.numbers td{text-align:right;padding:.4rem 0 .4rem 1rem}
 .numbers th:first-child,.numbers td:first-child{text-align:left;padding-left:0}
 .claims th:nth-child(3),.claims td:nth-child(3){padding-right:0;color:var(--quiet);font-size:.8125rem;width:42%}

@@ -102,7 +102,25 @@ export function lineSample(stroke: string, width: number, dash?: string): SvgPar
   return [["line", dash ? { ...attributes, "stroke-dasharray": dash } : attributes]];
 }
 
-function group(parts: readonly SvgPart[]): SVGGElement {
+/** A symbol in the middle of a key's box, drawn as the plot draws it. */
+export function symbolSample(symbol: string, colour: string, fill = false): SvgPart[] {
+  const paint: Record<string, string | number> = fill
+    ? { fill: colour, stroke: "none" }
+    : { fill: "none", stroke: colour, "stroke-width": 1.5 };
+  const paths: Record<string, string> = {
+    triangle: "M11,0L16,9.2H6Z",
+    square: "M7,1h8v8h-8Z",
+    diamond: "M11,-1L14.5,5L11,11L7.5,5Z",
+    times: "M8,2l6,6M14,2l-6,6",
+    plus: "M11,0v10M6,5h10",
+  };
+  return symbol === "circle"
+    ? [["circle", { cx: 11, cy: 5, r: 4.2, ...paint }]]
+    : [["path", { d: paths[symbol], ...paint }]];
+}
+
+/** Parts as one element: what a mark that draws itself hands back. */
+export function group(parts: readonly SvgPart[]): SVGGElement {
   const g = document.createElementNS(SVG, "g") as SVGGElement;
   g.append(...parts.map(element));
   return g;

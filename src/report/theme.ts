@@ -54,6 +54,16 @@ export function measured(value: unknown): value is number {
   return typeof value === "number" && Number.isFinite(value);
 }
 
+/** Writes a value that was measured; nothing where it was not. */
+export function written(value: unknown, write: (value: number) => string): string | undefined {
+  return measured(value) ? write(value) : undefined;
+}
+
+/** Writes what one value is less another, with its sign; nothing where one was not measured. */
+export function minus(value: unknown, other: unknown, digits = 4): string | undefined {
+  return measured(value) && measured(other) ? signed(value - other, digits) : undefined;
+}
+
 /** Writes a loss in nats per token. */
 export function loss(value: number): string {
   return value.toFixed(4).replace("-", "−");
@@ -83,7 +93,7 @@ export function count(value: number): string {
 
 /** Writes a share between 0 and 1 as a percentage. */
 export function percent(share: number): string {
-  const value = share * 100;
+  const value = Number((share * 100).toPrecision(12)); // 0.14 * 100 is 14.000000000000002
   return `${Number.isInteger(value) ? value : value.toFixed(1)} %`;
 }
 

@@ -75,8 +75,12 @@ export function standing(run: RunRecord): string {
   const what = [run.config.model_name, run.data.text].filter((part) => typeof part === "string");
   const { strategy } = run.config;
   const by = typeof strategy === "string" ? `Heads were chosen by ${strategy}. ` : "";
-  return `${what.join(" on ")}${what.length > 0 ? ". " : ""}${by}One run` +
-    `${measured(seed) ? `, seed ${seed}` : ""}: its differences carry no error bar.`;
+  return `${what.join(" on ")}${what.length > 0 ? ". " : ""}${by}${oneRun(seed)}`;
+}
+
+/** How far one run can be trusted. */
+export function oneRun(seed: unknown): string {
+  return `One run${measured(seed) ? `, seed ${seed}` : ""}: its differences carry no error bar.`;
 }
 
 /** The numbers a reader looks for first; what was not measured is left out. */

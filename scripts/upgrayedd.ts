@@ -1,0 +1,104 @@
+/**
+ * `deno task upgrayedd`: see --help.
+ *
+ * @module
+ */
+import { preparing, printJson, Progress, runMain } from "./cli.ts";
+import { carryThrough, integrationListeners } from "./run_task.ts";
+import { parseUpgrade } from "./upgrade_command.ts";
+import { estimateIntegration, type RunEstimate } from "../src/experiment/estimate.ts";
+import {
+  type PreparedUpgrade,
+  prepareUpgrade,
+  readUpgradeOptions,
+  resumeUpgrade,
+  startUpgrade,
+} from "../src/experiment/upgrade.ts";
+import { integrationOf } from "../src/experiment/upgrade_options.ts";
+import { checkIntegrationOptions } from "../src/experiment/integration_options.ts";
+import { Gpu } from "../src/gpu/device.ts";
+import { integrationVerdict } from "../src/report/integration.ts";
+import { count, duration } from "../src/report/theme.ts";
+import { writeReport } from "../src/report/write.ts";
+
+await runMain(async (signal) => {
+  const command = await parseUpgrade();
+  const { resume, json, verbose } = command;
+  const options = command.options ?? await preparing(() => readUpgradeOptions(resume!));
+  const prepared = resume === undefined
+    ? await preparing(() => prepareUpgrade(options))
+    : undefined;
+  using gpu = await preparing(() => Gpu.open({ device: options.device }));
+  const progress = new Progress();
+  progress.log(`adapter: ${gpu.info.name}`);
+  if (prepared && command.options && command.dryRun) {
+    const { options, materials } = prepared;
+    const estimate = await preparing(() => estimateIntegration(gpu, options, materials));
+    if (json) printJson({ plan: prepared.upgrade, estimate });
+    else console.log(plan(prepared, estimate));
+    return;
+  }
+  const integration = checkIntegrationOptions(integrationOf(options));
+  const listeners = integrationListeners(progress, integration, verbose);
+  using run = await preparing(() =>
+    prepared ? startUpgrade(gpu, prepared, listeners) : resumeUpgrade(gpu, resume!, listeners)
+  );
+  const { dir } = run.folder;
+  const where = { dir, resume: `deno task upgrayedd --resume_from ${dir}` };
+  const { results, model, inference, page } = await carryThrough(
+    where,
+    progress,
+    signal,
+    async () => ({ ...await run.run(signal), page: await writeReport(dir) }),
+  );
+  if (json) return printJson({ run: dir, model, inference, ...results });
+  console.log(integrationVerdict(results));
+  if (inference) {
+    const { prompt, before, after } = inference;
+    console.log(`\nBefore: ${prompt}${before}\n\nAfter:  ${prompt}${after}`);
+  }
+  console.log(`\n${model}\n${page}`);
+});
+
+/** What would be done, and what it would need. */
+function plan({ options, materials, upgrade }: PreparedUpgrade, estimate: RunEstimate): string {
+  const { model: { config, live }, parts } = materials;
+  const size = (bytes: number) =>
+    bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+  const percent = (share: number) => `${Number((100 * share).toFixed(1))} %`;
+  const time = (seconds: number) =>
+    seconds < 1 ? `${(1000 * seconds).toFixed(0)} ms` : duration(seconds);
+  const rows = [
+    [
+      "model",
+      `${upgrade.model}: ${config.L} layers x ${config.NH} heads, ${live.flat().length} live, ` +
+      `${count(estimate.parameters)} parameters`,
+    ],
+    ["text", `${options.dataset}: ${count(parts.train.length)} tokens to train on`],
+    [
+      "cycles",
+      `${options.max_cycles} at most: prune ${
+        percent(options.pruning_level)
+      } of live heads, grow ` +
+      `${percent(options.growth_ratio)} of pruned ones, train ${options.training_steps} steps of ` +
+      `${options.batch_size} x ${options.sequence_length} tokens`,
+    ],
+    ["controller", options.controller_type],
+    ["controls", options.controls ? "unpruned twin, random pruning and growth" : "none"],
+    [
+      "memory",
+      `${size(estimate.device_bytes)} on the device, allocated and counted; a run folder of at ` +
+      `most ${size(estimate.disk_bytes)}`,
+    ],
+    [
+      "time",
+      `about ${time(estimate.total_s)}: a step takes ${time(estimate.step_s)}, a look at the ` +
+      `validation text ${time(estimate.evaluation_s)}, new kernels ${
+        time(estimate.compile_s)
+      } (timed)`,
+    ],
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return [...rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`), "Nothing was written."]
+    .join("\n");
+}

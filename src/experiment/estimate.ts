@@ -1,0 +1,96 @@
+/**
+ * What a run will need, found by trying: memory is allocated and counted, a few steps are timed.
+ *
+ * @module
+ */
+import { TrainBatches } from "../data/batches.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { Arm } from "./arm.ts";
+import type { IntegrationOptions } from "./integration_options.ts";
+import type { Materials } from "./setup.ts";
+
+/** What a run is expected to need. */
+export interface RunEstimate {
+  /** Parameters of the model. */
+  parameters: number;
+  /** Most bytes on the device: every model with gradients, moments and activations. */
+  device_bytes: number;
+  /** Most bytes of the run's folder. */
+  disk_bytes: number;
+  /** Seconds of a training step of all models, timed. */
+  step_s: number;
+  /** Seconds of one look at the validation text by one model, timed. */
+  evaluation_s: number;
+  /** Seconds until kernels of a new shape run, timed. */
+  compile_s: number;
+  /** Seconds of the whole run, if all cycles run. */
+  total_s: number;
+}
+
+/** Steps that are timed, after one that is not. */
+const TIMED_STEPS = 3;
+
+/** What a cycle does besides training: looks at the validation text by one model, passes over the
+ * calibration text, and changes of heads, each with kernels of new shapes. */
+const PER_CYCLE = { evaluations: 3, passes: 3, changes: 2 };
+
+/**
+ * Allocates the models of an integrated run, takes a few steps, and gives everything back.
+ *
+ * @throws {GpuError} If the adapter cannot hold them.
+ */
+export async function estimateIntegration(
+  gpu: Gpu,
+  options: IntegrationOptions,
+  { model: { config, live, weights }, parts, validation, calibration }: Materials,
+): Promise<RunEstimate> {
+  const { batch_size: B, sequence_length: T, seed, controls, max_cycles } = options;
+  const count = controls ? 3 : 1, before = gpu.bytes;
+  using owned = new DisposableStack();
+  const arms = Array.from(
+    { length: count },
+    () => owned.use(new Arm(gpu, config, { name: "pruned", live, weights }, { B, T })),
+  );
+  const device_bytes = gpu.bytes - before;
+  const batches = new TrainBatches(parts.train, { B, T, seed });
+  const step = async () => {
+    const { inputs, targets } = batches.next();
+    for (const arm of arms) arm.step(inputs, targets, { learningRate: 0 });
+    for (const arm of arms) await arm.trainer.read();
+  };
+  const first = await seconds(step);
+  const step_s = await seconds(async () => {
+    for (let i = 0; i < TIMED_STEPS; i++) await step();
+  }) / TIMED_STEPS;
+  const { evaluator } = arms[0].trainer;
+  const some = validation.slice(0, 2 * B);
+  await evaluator.evaluate(some); // its kernels compile here
+  const part = await seconds(() => evaluator.evaluate(some));
+  const evaluation_s = part * validation.length / some.length;
+  const compile_s = Math.max(0, first - step_s);
+
+  const { evaluations, passes, changes } = PER_CYCLE;
+  // training is as long as planned; outcomes may shorten or lengthen it
+  const cycle_s = options.training_steps * step_s + (evaluations + count) * evaluation_s +
+    passes * calibration.length * step_s / count + changes * compile_s;
+  const parameters = [...weights.values()].reduce((sum, values) => sum + values.length, 0);
+  const model = 4 * parameters;
+  const models = 2 + (options.cycle_models ? max_cycles : 0);
+  return {
+    parameters,
+    device_bytes,
+    // a checkpoint with both moments, one without for the best models, and twice while new ones
+    // take the place of old ones
+    disk_bytes: 2 * count * (3 + 1) * model + models * model,
+    step_s,
+    evaluation_s,
+    compile_s,
+    total_s: first + max_cycles * cycle_s,
+  };
+}
+
+async function seconds(action: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await action();
+  return (performance.now() - start) / 1e3;
+}

@@ -1,0 +1,230 @@
+/**
+ * One model in, an optimised one out: an integrated run, and its best model in Hugging Face's format
+ * with a card.
+ *
+ * @module
+ */
+import denoJson from "../../deno.json" with { type: "json" };
+import { readJson } from "../data/files.ts";
+import { loadModel, type Model, saveModel } from "../data/model_files.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { EnvironmentRecord, IntegrationResults } from "../record.ts";
+import { modelCard } from "../report/model_card.ts";
+import { continueText } from "./continue_text.ts";
+import {
+  type PreparedIntegration,
+  prepareIntegration,
+  resumeIntegration,
+  startIntegration,
+} from "./integration.ts";
+import type { IntegrationListeners } from "./integration_lines.ts";
+import type { IntegrationRun } from "./integration_run.ts";
+import { readLeft } from "./resume.ts";
+import { shortName } from "./run.ts";
+import { RunFolder } from "./run_folder.ts";
+import { openModel } from "./setup.ts";
+import {
+  checkUpgradeOptions,
+  INFERENCE_TOKENS,
+  integrationOf,
+  type UpgradeOptions,
+} from "./upgrade_options.ts";
+
+/** Where a run folder keeps the options of the upgrade that it is. */
+const UPGRADE_FILE = "upgrade.json";
+
+/** Where the upgraded model is put, in the run's folder. */
+export const UPGRADED_MODEL = "hf_model";
+
+/** What an upgraded model's `config.json` says under this key. */
+const CONFIG_KEY = "pollard_upgrade";
+
+/** One upgrade in a model's history. */
+export interface UpgradeNote {
+  /** When it ended, as `Date.toISOString()` writes it. */
+  time: string;
+  /** Version of Pollard. */
+  pollard: string;
+  /** Heads that were left, of all. */
+  active_heads: number;
+  /** Heads of the full model. */
+  total_heads: number;
+  /** Kind of controller. */
+  controller_type: string;
+}
+
+/** The upgrades that a model has had, oldest first. */
+export function upgradeHistory({ config }: Pick<Model, "config">): UpgradeNote[] {
+  const note = config.raw[CONFIG_KEY] as { history?: UpgradeNote[] } | undefined;
+  return note?.history ?? [];
+}
+
+/** An upgrade that is loaded and checked, and not begun. */
+export interface PreparedUpgrade extends PreparedIntegration {
+  /** Every option of the upgrade. */
+  upgrade: UpgradeOptions;
+}
+
+/**
+ * Loads and checks all that an upgrade begins with; nothing is written.
+ *
+ * @throws {RangeError | TypeError} If options, model or text do not work out, or the model was
+ * upgraded before and `again` was not asked for.
+ */
+export async function prepareUpgrade(given: Partial<UpgradeOptions>): Promise<PreparedUpgrade> {
+  const upgrade = checkUpgradeOptions(given);
+  const prepared = await prepareIntegration(integrationOf(upgrade));
+  const last = upgradeHistory(prepared.materials.model).at(-1);
+  if (last && !upgrade.again) {
+    throw new TypeError(
+      `${upgrade.model} was upgraded before, at ${last.time}, to ${last.active_heads} of ` +
+        `${last.total_heads} heads: say --again to upgrade it once more`,
+    );
+  }
+  const { model: { config, tokenizer } } = prepared.materials;
+  const prompt = tokenizer!.encode(upgrade.prompt).length;
+  if (upgrade.run_inference && prompt + INFERENCE_TOKENS > config.T) {
+    throw new RangeError(
+      `prompt must be at most ${config.T - INFERENCE_TOKENS} tokens, for ${INFERENCE_TOKENS} to ` +
+        `follow in the model's ${config.T}: ${prompt}`,
+    );
+  }
+  return { ...prepared, upgrade };
+}
+
+/** What an upgrade leaves. */
+export interface Upgraded {
+  /** What `results.json` holds. */
+  results: IntegrationResults;
+  /** Path of the upgraded model. */
+  model: string;
+  /** What both models wrote after the prompt, with the same seed, where it was asked for. */
+  inference?: { prompt: string; before: string; after: string };
+}
+
+/** An upgrade under way. Dispose it to free the device's memory. */
+export class UpgradeRun implements Disposable {
+  readonly #gpu: Gpu;
+  readonly #run: IntegrationRun | undefined;
+  readonly #options: UpgradeOptions;
+  /** Its folder. */
+  readonly folder: RunFolder;
+
+  /** @internal */
+  constructor(gpu: Gpu, options: UpgradeOptions, folder: RunFolder, run?: IntegrationRun) {
+    this.#gpu = gpu;
+    this.#options = options;
+    this.folder = folder;
+    this.#run = run;
+  }
+
+  /**
+   * Runs the cycles that are left, and writes the upgraded model.
+   *
+   * @throws The signal's reason, where it stops the run; {@linkcode resumeUpgrade} goes on with it.
+   */
+  async run(signal?: AbortSignal): Promise<Upgraded> {
+    const results = await this.#run?.run(signal) ??
+      await readJson(this.folder.path("results.json")) as IntegrationResults;
+    const model = await this.#write(results);
+    const { run_inference, prompt, temperature, seed } = this.#options;
+    if (!run_inference) return { results, model };
+    const drawing = {
+      ...{ prompt, temperature, seed },
+      ...{ max_new_tokens: INFERENCE_TOKENS, top_k: 40, top_p: 0.95 },
+    };
+    const write = async (name: string) =>
+      (await continueText(this.#gpu, await openModel(name), drawing, signal)).text;
+    const inference = {
+      prompt,
+      before: await write(this.#options.model),
+      after: await write(model),
+    };
+    await this.folder.writeJson("inference.json", inference);
+    return { results, model, inference };
+  }
+
+  async #write(results: IntegrationResults): Promise<string> {
+    const { folder } = this, { model: base, controller_type } = this.#options;
+    const best = await loadModel(folder.path("models", "best"));
+    const { active_heads, total_heads } = results;
+    const note: UpgradeNote = {
+      time: new Date().toISOString(),
+      pollard: denoJson.version,
+      active_heads,
+      total_heads,
+      controller_type,
+    };
+    const history = [...upgradeHistory(best), note];
+    const raw = { ...best.config.raw, [CONFIG_KEY]: { history } };
+    const { adapter } = await readJson(folder.path("environment.json")) as EnvironmentRecord;
+    const { data_path, dataset } = this.#options;
+    const card = modelCard(results, {
+      base: shortName(base),
+      text: shortName(data_path || dataset),
+      controller: controller_type,
+      adapter,
+    });
+    const path = folder.path(UPGRADED_MODEL);
+    await saveModel(path, { ...best, config: { ...best.config, raw }, card });
+    return path;
+  }
+
+  /** Frees every model of the run. Its folder stays. */
+  dispose(): void {
+    this.#run?.dispose();
+  }
+
+  /** The same, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Makes a run folder for an upgrade; nothing is trained yet. */
+export async function startUpgrade(
+  gpu: Gpu,
+  { upgrade, ...prepared }: PreparedUpgrade,
+  listeners: IntegrationListeners = {},
+): Promise<UpgradeRun> {
+  const run = await startIntegration(gpu, prepared, listeners);
+  const { model_name: model, dataset } = prepared.options; // their paths from the root
+  await run.folder.writeJson(UPGRADE_FILE, { ...upgrade, model, dataset, data_path: "" });
+  return new UpgradeRun(gpu, upgrade, run.folder, run);
+}
+
+/**
+ * The options of an upgrade that was begun earlier.
+ *
+ * @throws {TypeError} If the folder is not that of an upgrade.
+ */
+export async function readUpgradeOptions(dir: string): Promise<UpgradeOptions> {
+  await RunFolder.open(dir, "integration");
+  const { value } = await readLeft("resume_from", dir, UPGRADE_FILE);
+  return checkUpgradeOptions(value as Partial<UpgradeOptions>);
+}
+
+/**
+ * Opens the folder of an upgrade at the end of its last whole cycle; where all cycles are done, the
+ * upgraded model is all that is left to write.
+ *
+ * @throws {TypeError} If it is not such a folder, the upgrade is finished, or model or text have
+ * changed.
+ */
+export async function resumeUpgrade(
+  gpu: Gpu,
+  dir: string,
+  listeners: IntegrationListeners = {},
+): Promise<UpgradeRun> {
+  const options = await readUpgradeOptions(dir);
+  const folder = await RunFolder.open(dir, "integration");
+  const exists = (name: string) => Deno.stat(folder.path(name)).then(() => true, () => false);
+  if (!await exists("results.json")) {
+    const run = await resumeIntegration(gpu, dir, listeners);
+    return new UpgradeRun(gpu, options, folder, run);
+  }
+  if (await exists(UPGRADED_MODEL)) {
+    throw new TypeError(`${dir} is finished: its model is ${folder.path(UPGRADED_MODEL)}`);
+  }
+  return new UpgradeRun(gpu, options, folder);
+}
