@@ -15,7 +15,10 @@ await runMain(async () => {
     description:
       "Draws run_dir/report.html and run_dir/figures/*.svg again from the records in run_dir.",
     after: AFTER,
-  }).argument("<run_dir>", "the folder that a run of deno task experiment left");
+  }).argument(
+    "<run_dir>",
+    "the folder that a run of deno task experiment, integrate or upgrayedd left",
+  );
   parseCommand(command);
   const [dir] = command.processedArgs;
   console.log(await preparing(() => writeReport(dir)));

@@ -52,13 +52,17 @@ Deno.test("evaluate prints one JSON line, and generate the same text for the sam
   assert.notEqual(JSON.parse(first.stdout).text, JSON.parse(other.stdout).text);
 });
 
-Deno.test("the README's program runs as it stands there", async () => {
+Deno.test("the README's first program runs as it stands there, and the others have its types", async () => {
   const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
-  const [program] = /(?<=```ts\n)[^]*?(?=```)/.exec(readme)!;
+  const [program, ...others] = readme.match(/(?<=```ts\n)[^]*?(?=```)/g)!;
   const dir = await Deno.makeTempDir({ prefix: "pollard-readme-" });
   try {
     const module = new URL("../mod.ts", import.meta.url).href;
     await Deno.writeTextFile(join(dir, "program.ts"), program.replace("./mod.ts", module));
+    assert.equal(others.length, 1);
+    await Deno.writeTextFile(join(dir, "other.ts"), others[0].replace("./mod.ts", module));
+    const check = new Deno.Command(Deno.execPath(), { args: ["check", "other.ts"], cwd: dir });
+    assert.ok((await check.output()).success);
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--check", "program.ts"],
       cwd: dir,
@@ -128,6 +132,17 @@ const REFUSED: [string, string[], RegExp][] = [
     /controller_type must be one of ann/,
   ],
   ["controller_plasticity_integration", ["--dataset", "none.txt"], /none\.txt/],
+  ["controller_plasticity_integration", ["--resume", "nowhere"], /nowhere is not a folder that a/],
+  ["controller_plasticity_integration", ["--memory", "nowhere"], /memory: there is no file or/],
+  [
+    "controller_plasticity_integration",
+    ["--controller_type", "static", "--controller_weights", "x"],
+    /a static controller has none/,
+  ],
+  ["upgrayedd", [], /model must be named/],
+  ["upgrayedd", ["--model", "no-such-model"], /no-such-model/],
+  ["upgrayedd", ["--model", "embedded", "--sequence-length", "999"], /the model's 128 positions/],
+  ["upgrayedd", ["--json-config", "none.json"], /no file at none\.json/],
   ["bakeoff", ["--max_length", "999"], /max_length must be at most the model's 128 positions: 999/],
 ];
 
