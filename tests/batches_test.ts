@@ -93,7 +93,7 @@ Deno.test("split: says how many tokens it takes, and that many do", () => {
     let needed = 0;
     assert.throws(() => splitTokens(places(1), { T, B }), (error: Error) => {
       assert.equal(error.name, "RangeError");
-      assert.match(error.message, /^the text has 1 tokens: .*max_length \d+ and batch_size \d+/);
+      assert.match(error.message, /^the text has 1 tokens: .*batches of \d+ x \d+ tokens/);
       needed = Number(/at least (\d+)/.exec(error.message)![1]);
       return true;
     });

@@ -109,7 +109,7 @@ const REFUSED: [string, string[], RegExp][] = [
   [
     "neural_plasticity_controller_experiment",
     ["--text", fixtureUrl("tiny/config.json").pathname],
-    /four parts for max_length 64/,
+    /four parts for batches of 4 x 64 tokens/,
   ],
   ["pretrain", ["--vocab_size", "12"], /vocab_size/],
   [
@@ -141,9 +141,13 @@ const REFUSED: [string, string[], RegExp][] = [
   ],
   ["upgrayedd", [], /model must be named/],
   ["upgrayedd", ["--model", "no-such-model"], /no-such-model/],
-  ["upgrayedd", ["--model", "embedded", "--sequence-length", "999"], /the model's 128 positions/],
+  [
+    "upgrayedd",
+    ["--model", "embedded", "--sequence-length", "999"],
+    /at most the model's 128 positions long: 999/,
+  ],
   ["upgrayedd", ["--json-config", "none.json"], /no file at none\.json/],
-  ["bakeoff", ["--max_length", "999"], /max_length must be at most the model's 128 positions: 999/],
+  ["bakeoff", ["--max_length", "999"], /at most the model's 128 positions long: 999 tokens/],
 ];
 
 for (const [script, args, message] of REFUSED) {

@@ -330,7 +330,7 @@ Deno.test("what cannot work is refused before anything is written", async () => 
   const refused = (given: Partial<ExperimentOptions>, message: RegExp) =>
     assert.rejects(() => startExperiment(gpu, { ...options, output_dir: out, ...given }), message);
   await refused({ pruning_level: 1.3 }, /pruning_level must be between 0 and 1: 1\.3/);
-  await refused({ max_length: 33 }, /max_length must be at most the model's 32 positions: 33/);
+  await refused({ max_length: 33 }, /at most the model's 32 positions long: 33 tokens/);
   await refused({ text: join(dir, "none.txt") }, /none\.txt/);
   await refused({ model_name: join(dir, "no-model") }, /no-model/);
   const short = join(dir, "short.txt");

@@ -47,8 +47,8 @@ export function splitTokens(
   const needed = Math.ceil(Math.max((B * T + 1) * 100 / train, (T + 1) * 100 / calibration));
   if (tokens.length < needed) {
     throw new RangeError(
-      `the text has ${tokens.length} tokens: four parts for max_length ${T} and batch_size ${B} ` +
-        `take at least ${needed}; give a longer text, or a smaller max_length or batch_size`,
+      `the text has ${tokens.length} tokens: four parts for batches of ${B} x ${T} tokens take ` +
+        `at least ${needed}; give a longer text, shorter sequences or smaller batches`,
     );
   }
   const share = (percent: number) => Math.floor(tokens.length * percent / 100);

@@ -64,7 +64,9 @@ export async function loadMaterials(options: ExperimentOptions): Promise<Materia
     );
   }
   if (T > config.T) {
-    throw new RangeError(`max_length must be at most the model's ${config.T} positions: ${T}`);
+    throw new RangeError(
+      `sequences must be at most the model's ${config.T} positions long: ${T} tokens`,
+    );
   }
   if (model.live.some((heads) => heads.length === 0)) {
     throw new RangeError(`${model_name} has a layer without heads: it cannot be pruned further`);
