@@ -234,10 +234,15 @@ export { UPGRADE_DEFAULTS, type UpgradeOptions } from "./src/experiment/upgrade_
 export { type ContinueOptions, continueText } from "./src/experiment/continue_text.ts";
 export { resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {
-  NeuralPlasticityExperiment,
+  type CycleAnalysis,
+  type CyclePlan,
+  type EndedCycle,
   type RunListeners,
   type RunProgress,
-} from "./src/experiment/neural_plasticity.ts";
+  type WarmedUp,
+  type WarmupPlan,
+} from "./src/experiment/experiment_state.ts";
+export { ExperimentRun } from "./src/experiment/experiment_run.ts";
 export { type RunFolder } from "./src/experiment/run_folder.ts";
 export { DivergedError } from "./src/experiment/lockstep.ts";
 export { writeReport } from "./src/report/write.ts";

@@ -5,6 +5,8 @@
  * @module
  */
 import { ANN_DEFAULTS } from "../controller/ann_config.ts";
+import type { HeadMetrics } from "../controller/metrics.ts";
+import type { Gpt2 } from "../gpt2/model.ts";
 import { measureDormant } from "../plasticity/dormant.ts";
 import {
   chooseGrowth,
@@ -23,60 +25,89 @@ import { choosePruned, scoreArm } from "./analysis.ts";
 import type { Arm } from "./arm.ts";
 import type { PlasticitySetting } from "./plasticity_setting.ts";
 
+/** What changes of heads need of their setting. */
+type ChangesSetting = Pick<PlasticitySetting, "gpu" | "lockstep" | "materials" | "recorder">;
+
+/** Generators as they are now: a cycle that fails puts others in their place. */
+export interface RandomSources {
+  /** What strategies, donors and fresh weights draw from. */
+  random(): Random;
+  /** What the random control draws from. */
+  control(): Random;
+}
+
+/** Which heads to prune. */
+export interface PruneRequest {
+  /** How many. */
+  count: number;
+  /** What a controller wants of all heads, `[L, NH]`. */
+  gates: Float32Array;
+  /** Called between measuring and pruning. */
+  onChosen?(): Promise<void>;
+}
+
+/** How many heads a share of the live ones is: one at least, and each layer keeps one. */
+export function pruneCount({ live, heads }: Pick<Gpt2, "live" | "heads">, share: number): number {
+  const spare = live.reduce((sum, own) => sum + Math.max(0, own.length - 1), 0);
+  return Math.min(spare, Math.max(1, Math.floor(heads * share)));
+}
+
 /** Removes and adds heads of the model under study, and as many of the control's. */
 export class HeadChanges {
-  readonly #setting: PlasticitySetting;
+  readonly #setting: ChangesSetting;
   readonly #regrowth: Regrowth;
-  readonly #source: () => Random;
+  readonly #sources: RandomSources;
   #importance: Float32Array = new Float32Array();
 
-  /**
-   * @param regrowth What grown heads begin with.
-   * @param random The generator as it is now; a cycle that fails puts another in its place.
-   */
-  constructor(setting: PlasticitySetting, regrowth: Regrowth, random: () => Random) {
+  /** @param regrowth What grown heads begin with. */
+  constructor(setting: ChangesSetting, regrowth: Regrowth, sources: RandomSources) {
     this.#setting = setting;
     this.#regrowth = regrowth;
-    this.#source = random;
-  }
-
-  get #random(): Random {
-    return this.#source();
+    this.#sources = sources;
   }
 
   /**
-   * Prunes a share of the live heads, one at least; every layer keeps one. Heads that a controller
-   * has closed go first, then those that score lowest.
+   * Measures every live head and prunes so many of them. Heads that a controller has closed go
+   * first, then those that score lowest.
    *
-   * @param gates What a controller wants of all heads, `[L, NH]`.
+   * @throws {RangeError} If so many cannot go while every layer keeps one.
    */
-  async prune(strategy: Strategy, level: number, gates: Float32Array): Promise<ChosenHead[]> {
+  async prune(
+    strategy: Strategy,
+    { count, gates, onChosen }: PruneRequest,
+  ): Promise<{ chosen: ChosenHead[]; metrics: HeadMetrics }> {
     const { lockstep, materials: { calibration }, recorder } = this.#setting;
     const arm = lockstep.pruned, { live } = arm.model, applied = arm.effectiveGates;
+    const random = this.#sources.random();
     const { metrics, scores } = await scoreArm(arm, calibration, {
       strategy,
       gates: applied,
-      random: () => this.#random.next(),
+      random: () => random.next(),
     });
     await recorder.heads(metrics, applied, scores);
     this.#importance = importanceScores(metrics, applied);
-    const spare = live.reduce((sum, heads) => sum + Math.max(0, heads.length - 1), 0);
-    const count = Math.min(spare, Math.max(1, Math.floor(arm.model.heads * level)));
+    await onChosen?.();
     const closed = gates.map((gate) => gate <= ANN_DEFAULTS.activeThreshold ? 1 : 0);
     const chosen = choosePruned(scores, { live, gates, closed, count });
-    await this.#removeFrom(arm, chosen, strategy);
+    await this.#removeFrom(arm, chosen, strategy, gates);
     const control = lockstep.control("random_pruning");
     if (control) {
-      const drawn = Float32Array.from(scores, () => this.#random.next());
+      const drawn = Float32Array.from(scores, () => this.#sources.control().next());
       await this.#removeFrom(control, chooseHeads(drawn, control.model.live, { count }), "random");
     }
-    return chosen;
+    return { chosen, metrics };
   }
 
-  async #removeFrom(arm: Arm, heads: readonly ChosenHead[], strategy: string): Promise<void> {
+  async #removeFrom(
+    arm: Arm,
+    heads: readonly ChosenHead[],
+    strategy: string,
+    gates?: Float32Array,
+  ): Promise<void> {
     await arm.prune(heads);
     for (const { layer, head, score, rank, of } of heads) {
-      const event = { event: "prune", layer, head, strategy, score, rank, of } as const;
+      const gate = gates && { gate: gates[layer * arm.config.NH + head] };
+      const event = { event: "prune", layer, head, strategy, score, ...gate, rank, of } as const;
       await this.#setting.recorder.event(event, arm.name);
     }
   }
@@ -97,7 +128,8 @@ export class HeadChanges {
     await this.#addTo(arm, chosen, strategy);
     const control = lockstep.control("random_pruning");
     if (control) {
-      const drawn = Float32Array.from({ length: totalHeads }, () => this.#random.next());
+      const random = this.#sources.control();
+      const drawn = Float32Array.from({ length: totalHeads }, () => random.next());
       const own = { count, candidates: storedByLayer(control) };
       await this.#addTo(control, chooseGrowth(drawn, control.model.live, own), "random");
     }
@@ -108,8 +140,8 @@ export class HeadChanges {
   async #growthInputs(arm: Arm, strategy: GrowthStrategy): Promise<GrowthInputs> {
     const { gpu, materials: { calibration } } = this.#setting;
     const { model: { live }, config: { NH }, trainer } = arm;
-    const random = () => this.#random.next();
-    const base = { live, NH, random };
+    const random = this.#sources.random();
+    const base = { live, NH, random: () => random.next() };
     const { needs, dormant } = GROWTHS[strategy];
     if (dormant) {
       const { B, T } = trainer.acts;
@@ -128,11 +160,14 @@ export class HeadChanges {
     const model = { live, weights, m, v };
     for (const { layer, head } of heads) {
       const stored = arm.stored.find((one) => one.layer === layer && one.head === head)!;
-      const parts = regrowth === "warm"
-        ? stored
-        : regrowth === "donor"
-        ? donorParts(arm.config, model, { layer, head: this.#donor(arm, layer) }, this.#random)
-        : freshParts(arm.config, model, layer, this.#random);
+      const parts = regrowth === "warm" ? stored : regrowth === "donor"
+        ? donorParts(
+          arm.config,
+          model,
+          { layer, head: this.#donor(arm, layer) },
+          this.#sources.random(),
+        )
+        : freshParts(arm.config, model, layer, this.#sources.random());
       grown.push({ layer, head, parts });
     }
     await arm.grow(grown);

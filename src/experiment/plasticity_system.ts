@@ -16,7 +16,7 @@ import type { CyclePlan } from "../plasticity/adaptation.ts";
 import { Random, type RandomState } from "../random.ts";
 import type { PlasticityCycle, PlasticityMeasure } from "../record.ts";
 import type { Arm } from "./arm.ts";
-import { HeadChanges } from "./head_changes.ts";
+import { HeadChanges, pruneCount } from "./head_changes.ts";
 import type { Lockstep } from "./lockstep.ts";
 import { Pace } from "./pace.ts";
 import type { Place, PlasticitySetting } from "./plasticity_setting.ts";
@@ -124,7 +124,8 @@ export class AdaptivePlasticitySystem {
     this.#gates = new Float32Array(L * NH).fill(1);
     this.#random = new Random(seed, 5);
     this.#choices = new Random(seed, 6);
-    this.#changes = new HeadChanges(setting, this.options.regrowth, () => this.#random);
+    const random = () => this.#random;
+    this.#changes = new HeadChanges(setting, this.options.regrowth, { random, control: random });
     this.#prompts = samplePrompts(materials, PROMPTS).map((text) =>
       materials.tokenizer.encode(text)
     );
@@ -283,7 +284,8 @@ export class AdaptivePlasticitySystem {
   }
 
   async #prune(strategy: Strategy, level: number): Promise<Place[]> {
-    const chosen = await this.#changes.prune(strategy, level, this.#gates);
+    const count = pruneCount(this.#studied.model, level);
+    const { chosen } = await this.#changes.prune(strategy, { count, gates: this.#gates });
     this.#rates.prune(chosen);
     return chosen.map(({ layer, head }) => [layer, head]);
   }

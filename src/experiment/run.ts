@@ -10,7 +10,8 @@ import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import type { EnvironmentRecord } from "../record.ts";
 import { Arm } from "./arm.ts";
-import { NeuralPlasticityExperiment, type RunListeners } from "./neural_plasticity.ts";
+import { ExperimentRun } from "./experiment_run.ts";
+import type { RunListeners } from "./experiment_state.ts";
 import { checkOptions, type ExperimentOptions } from "./options.ts";
 import {
   absoluteModel,
@@ -71,7 +72,7 @@ export async function startExperiment(
   gpu: Gpu,
   given: Partial<ExperimentOptions>,
   listeners: RunListeners = {},
-): Promise<NeuralPlasticityExperiment> {
+): Promise<ExperimentRun> {
   const options = absolute(checkOptions(given));
   const materials = await loadMaterials(options);
   await tuneMatmul(gpu);
@@ -80,7 +81,7 @@ export async function startExperiment(
   await folder.writeJson("config.json", options);
   await folder.writeJson("environment.json", environmentRecord(gpu));
   await folder.writeJson("data.json", materials.record);
-  return new NeuralPlasticityExperiment(gpu, options, materials, folder, listeners);
+  return new ExperimentRun(gpu, options, materials, folder, listeners);
 }
 
 /**
@@ -103,14 +104,14 @@ export async function resumeExperiment(
   gpu: Gpu,
   dir: string,
   listeners: RunListeners = {},
-): Promise<NeuralPlasticityExperiment> {
+): Promise<ExperimentRun> {
   const folder = await openUnfinished(dir, "experiment");
   const options = await readOptions(dir);
   const materials = await loadMaterials(options);
   await checkUnchanged(folder, materials.record, options.model_name);
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
-  const experiment = new NeuralPlasticityExperiment(gpu, options, materials, folder, listeners);
+  const experiment = new ExperimentRun(gpu, options, materials, folder, listeners);
   const last = (await folder.checkpoints()).at(-1);
   if (last === undefined) await folder.restart();
   else await experiment.resume(last);

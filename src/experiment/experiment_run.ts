@@ -1,89 +1,46 @@
 /**
- * The neural plasticity experiment: warm-up, then cycles of analysis, pruning and fine-tuning, beside
- * two controls that get the same batches and steps, then evaluation. It can stop after any step and
- * go on later with the same bits.
+ * The stages of an experiment: warm-up, then cycles of analysis, pruning and fine-tuning, beside two
+ * controls that get the same batches and steps, then evaluation. It can stop after any step and go on
+ * later with the same bits.
  *
  * @module
  */
 import { AnnController } from "../controller/ann_controller.ts";
-import { ControllerManager, type ManagerState } from "../controller/manager.ts";
+import { ControllerManager } from "../controller/manager.ts";
 import type { HeadMetrics } from "../controller/metrics.ts";
 import { saveModel } from "../data/model_files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
-import { chooseHeads, type ChosenHead, cycleTargets } from "../plasticity/prune.ts";
+import { cycleTargets } from "../plasticity/prune.ts";
 import { detectStability, smoothed } from "../plasticity/stability.ts";
-import { Random, type RandomState } from "../random.ts";
-import type { CycleResult, Phase, Results } from "../record.ts";
-import { choosePruned, scoreArm } from "./analysis.ts";
+import { Random } from "../random.ts";
+import type { Phase, Results } from "../record.ts";
 import { type Arm, undoGates } from "./arm.ts";
 import { finish } from "./finish.ts";
-import { DivergedError, Lockstep, type LockstepState } from "./lockstep.ts";
+import { DivergedError, Lockstep } from "./lockstep.ts";
+import type {
+  Cursor,
+  CyclePlan,
+  EndedCycle,
+  RunListeners,
+  SavedState,
+  WarmedUp,
+  WarmupPlan,
+} from "./experiment_state.ts";
+import { HeadChanges } from "./head_changes.ts";
 import type { ExperimentOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { Recorder } from "./recorder.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
 
-/** What a run tells while it goes on. */
-export interface RunProgress {
-  /** What is going on. */
-  phase: Phase;
-  /** 0 during warm-up, then 1, 2, ... */
-  cycle: number;
-  /** Optimizer steps taken. */
-  step: number;
-  /** Optimizer steps planned for the whole run. */
-  total: number;
-  /** Mean training loss of the model under study over the steps read last. */
-  loss: number;
-  /** Tokens trained on so far, all arms together. */
-  tokens: number;
-}
-
-/** Who is told. */
-export interface RunListeners {
-  /** Every second or so while training. */
-  onProgress?(progress: RunProgress): void;
-  /** A line for the terminal: a pruning, a result. */
-  onMessage?(line: string): void;
-}
-
-/** Where a run stands between two steps; with the arms' tensors it is all of a run's state. */
-interface Cursor {
-  /** What comes next: more warm-up, the pruning of `cycle`, more of its fine-tuning, or the end. */
-  stage: "warmup" | "prune" | "finetune" | "evaluate";
-  cycle: number;
-  /** Steps taken in this stage. */
-  stageStep: number;
-  elapsed: number;
-  /** Training losses of warm-up so far. */
-  warmupLosses: number[];
-  cycles: CycleResult[];
-  /** The cycle under way, once it has pruned. */
-  current: Omit<CycleResult, "loss_after_finetuning"> | null;
-  prunedHeads: [number, number][];
-}
-
-/** What a checkpoint's `state.json` holds. */
-interface SavedState {
-  cursor: Cursor;
-  lockstep: LockstepState;
-  /** What strategies draw from, and what the random control does. */
-  random: RandomState;
-  controlRandom: RandomState;
-  /** Whether it lies inside a stage, and is removed when the next is written. */
-  between: boolean;
-  controller: ManagerState | null;
-}
-
 /** Steps whose losses are averaged before stability is judged. */
 const SMOOTHING = 10;
 /** Milliseconds after which timers and signals are let in. */
 const YIELD_MS = 100;
 
-/** A run of the experiment. Dispose it to free the device's memory. */
-export class NeuralPlasticityExperiment implements Disposable {
+/** A run of the experiment, stage by stage. Dispose it to free the device's memory. */
+export class ExperimentRun implements Disposable {
   /** Everything that decides what the run does. */
   readonly options: ExperimentOptions;
   /** Where it is recorded. */
@@ -98,6 +55,7 @@ export class NeuralPlasticityExperiment implements Disposable {
   readonly #lockstep: Lockstep;
   readonly #targets: number[];
   readonly #pace = new Pace();
+  readonly #changes: HeadChanges;
   #random: Random;
   #controlRandom: Random;
   #manager: ControllerManager | null = null;
@@ -107,8 +65,12 @@ export class NeuralPlasticityExperiment implements Disposable {
   #yieldedAt = performance.now();
   #savedAt = performance.now();
   #between: string | undefined;
+  /** Whether the options plan the whole run. */
+  #planned = false;
+  /** Steps of this stage, as its caller asked. */
+  #stageSteps = 0;
 
-  /** A run that begins. Nothing is trained before {@linkcode NeuralPlasticityExperiment.run}. */
+  /** A run that begins; nothing is trained yet. */
   constructor(
     gpu: Gpu,
     options: ExperimentOptions,
@@ -135,7 +97,9 @@ export class NeuralPlasticityExperiment implements Disposable {
       cycle: 0,
       stageStep: 0,
       elapsed: 0,
-      warmupLosses: [],
+      seen: NaN,
+      losses: [],
+      warmup: null,
       cycles: [],
       current: null,
       prunedHeads: [],
@@ -149,36 +113,34 @@ export class NeuralPlasticityExperiment implements Disposable {
     const { warmup_steps, cycles, finetuning_steps, training_steps } = options;
     const horizon = training_steps || warmup_steps + cycles * finetuning_steps;
     this.#lockstep = new Lockstep(gpu, { ...options, horizon }, materials, this.#recorder);
+    const setting = { gpu, lockstep: this.#lockstep, materials, recorder: this.#recorder };
+    this.#changes = new HeadChanges(setting, "warm", {
+      random: () => this.#random,
+      control: () => this.#controlRandom,
+    });
   }
 
   /**
-   * Runs to the end, or until the signal: then a checkpoint is saved and the signal's reason thrown.
+   * Runs to the end as the options plan it, or until the signal: then a checkpoint is saved and the
+   * signal's reason thrown.
    *
    * @returns What `results.json` holds.
    * @throws {DivergedError} If a loss is not a number; the error names the last good checkpoint.
    * @throws {DeviceLostError} If the device is lost; the last checkpoint stands.
    */
   async run(signal?: AbortSignal): Promise<Results> {
-    this.#resumedAt = performance.now();
+    const { cycles, finetuning_steps: steps } = this.options;
+    this.#planned = true;
+    await this.warmup(this.#warmupPlan(), signal);
+    while (this.nextCycle <= cycles) {
+      await this.cycle({ gone: this.#targets[this.nextCycle - 1], steps }, signal);
+    }
+    return await this.finish(signal);
+  }
+
+  /** Evaluates on the test text, writes samples, model, `results.json`. Ask once, at the end. */
+  async finish(signal?: AbortSignal): Promise<Results> {
     const cursor = this.#cursor, lockstep = this.#lockstep;
-    if (lockstep.arms.length === 0) {
-      const { live, weights } = this.materials.model;
-      lockstep.replace([{ name: "pruned", live, weights }]);
-    }
-    try {
-      while (cursor.stage !== "evaluate") {
-        if (cursor.stage === "warmup") await this.#warmup(signal);
-        else if (cursor.stage === "prune") await this.#prune();
-        else await this.#finetune(signal);
-      }
-    } catch (error) {
-      if (error instanceof DivergedError) {
-        error.message += this.#lastCheckpoint
-          ? `. The last good checkpoint is ${this.#lastCheckpoint}`
-          : ". There is no checkpoint before it";
-      }
-      throw error;
-    }
     await this.#phase("evaluation");
     return await finish({
       gpu: this.#gpu,
@@ -186,14 +148,47 @@ export class NeuralPlasticityExperiment implements Disposable {
       materials: this.materials,
       folder: this.folder,
       arms: lockstep.arms,
-      gates: this.#controller.gates(),
-      cycles: cursor.cycles,
+      gates: this.gates,
+      cycles: cursor.cycles.map(({ analysis: _, training_steps: __, train_loss: ___, ...own }) =>
+        own
+      ),
       prunedHeads: cursor.prunedHeads,
       tokensSeen: lockstep.tokensSeen,
       elapsed: () => this.#elapsed(),
       onMessage: (line) => this.#say(line),
       ...(signal && { signal }),
     });
+  }
+
+  /** How the warm-up went, once it is over. */
+  get warmedUp(): WarmedUp | undefined {
+    return this.#cursor.warmup ?? undefined;
+  }
+
+  /** Cycles that have ended. */
+  get cycles(): readonly EndedCycle[] {
+    return this.#cursor.cycles;
+  }
+
+  /** The cycle that comes next, or is under way: 1, 2, ... */
+  get nextCycle(): number {
+    return Math.max(1, this.#cursor.cycle);
+  }
+
+  /** Every head that was removed, in the order they went. */
+  get prunedHeads(): readonly (readonly [number, number])[] {
+    return this.#cursor.prunedHeads;
+  }
+
+  /** The models, the one under study first; the controls come once the warm-up is over. */
+  get arms(): readonly Arm[] {
+    return this.#lockstep.arms;
+  }
+
+  /** The controller's gates, `[L, NH]`; 1 before there is one. */
+  get gates(): Float32Array {
+    const { L, NH } = this.materials.model.config;
+    return this.#manager?.controller.gates() ?? new Float32Array(L * NH).fill(1);
   }
 
   /** Goes on from a checkpoint instead of the beginning; call it before `run`. */
@@ -217,13 +212,16 @@ export class NeuralPlasticityExperiment implements Disposable {
     return this.#lastCheckpoint;
   }
 
-  /** Steps of the whole run as planned; a warm-up that is stable early makes them fewer. */
+  /**
+   * Steps of the whole run as planned, where it runs to the end; else of this stage. A warm-up that
+   * is stable early makes them fewer.
+   */
   get plannedSteps(): number {
     const { warmup_steps, cycles, finetuning_steps } = this.options;
     const { stage, cycle, stageStep } = this.#cursor;
     const { step } = this.#lockstep;
+    if (!this.#planned) return step - stageStep + this.#stageSteps;
     if (stage === "warmup") return warmup_steps + cycles * finetuning_steps;
-    if (stage === "evaluate") return step;
     const begun = stage === "finetune" ? stageStep : 0;
     return step - begun + (cycles - cycle + 1) * finetuning_steps;
   }
@@ -246,38 +244,94 @@ export class NeuralPlasticityExperiment implements Disposable {
 
   // ---- warm-up ------------------------------------------------------------------------------
 
-  async #warmup(signal?: AbortSignal): Promise<void> {
-    const { warmup_steps, eval_freq } = this.options;
-    const cursor = this.#cursor;
-    if (cursor.stageStep === 0) {
-      await this.#phase("warmup");
-      await this.#lockstep.evaluate("warmup", 0);
-    }
-    while (cursor.stageStep < warmup_steps) {
-      this.#lockstep.train(false);
-      const last = ++cursor.stageStep === warmup_steps;
-      if (cursor.stageStep % eval_freq === 0 || last) {
-        await this.#read();
-        await this.#lockstep.evaluate("warmup", 0);
-        if (!last && await this.#isStable()) break;
-      }
-      await this.#pause(signal);
-    }
-    await this.#fork();
-    Object.assign(cursor, { stage: "prune", cycle: 1, stageStep: 0 });
-    await this.#checkpoint();
+  /** As the options plan it: its end by {@linkcode detectStability}. */
+  #warmupPlan(): WarmupPlan {
+    const { warmup_steps: steps, eval_freq: every, stability_window: window } = this.options;
+    return {
+      steps,
+      every,
+      ended: (losses) => {
+        const { stable, reason } = detectStability(smoothed(losses, SMOOTHING), {
+          window,
+          step: losses.length,
+          warmupSteps: steps,
+        });
+        return stable ? reason : undefined;
+      },
+    };
   }
 
-  async #isStable(): Promise<boolean> {
-    const { stable, reason } = detectStability(smoothed(this.#cursor.warmupLosses, SMOOTHING), {
-      window: this.options.stability_window,
-      step: this.#cursor.stageStep,
-      warmupSteps: this.options.warmup_steps,
+  /**
+   * Trains until the plan says so, and goes on with a warm-up that was stopped; nothing where it is
+   * over. Then the controls begin where the model stands, and the controller wakes.
+   *
+   * @throws The signal's reason, after a checkpoint.
+   * @throws {DivergedError} If a loss is not a number.
+   */
+  async warmup({ steps, every, ended }: WarmupPlan, signal?: AbortSignal): Promise<WarmedUp> {
+    const cursor = this.#cursor, lockstep = this.#lockstep;
+    if (cursor.warmup) return cursor.warmup;
+    this.#resumedAt = performance.now();
+    this.#stageSteps = steps;
+    if (lockstep.arms.length === 0) {
+      const { live, weights } = this.materials.model;
+      lockstep.replace([{ name: "pruned", live, weights }]);
+    }
+    return await this.#told(async () => {
+      const look = async () => {
+        cursor.seen = (await lockstep.evaluate("warmup", 0)).get("pruned")!;
+      };
+      if (cursor.stageStep === 0) {
+        await this.#phase("warmup");
+        await look();
+      }
+      let stable: string | undefined;
+      while (cursor.stageStep < steps) {
+        lockstep.train(false);
+        const last = ++cursor.stageStep === steps;
+        if (cursor.stageStep % every === 0 || last) {
+          await this.#read();
+          await look();
+          stable = last ? undefined : ended(cursor.losses);
+          if (stable !== undefined) {
+            await this.#recorder.event({ event: "stable", reason: stable });
+            this.#say(`warm-up is stable at step ${lockstep.step}: ${stable}`);
+            break;
+          }
+        }
+        await this.#pause(signal);
+      }
+      await this.#fork();
+      cursor.warmup = {
+        losses: cursor.losses,
+        ...(stable !== undefined && { stable }),
+        baseline_loss: cursor.seen,
+        duration: this.#elapsed(),
+      };
+      this.#next(1);
+      await this.#checkpoint();
+      return cursor.warmup;
     });
-    if (!stable) return false;
-    await this.#recorder.event({ event: "stable", reason });
-    this.#say(`warm-up is stable at step ${this.#lockstep.step}: ${reason}`);
-    return true;
+  }
+
+  #next(cycle: number): void {
+    Object.assign(this.#cursor, {
+      ...{ stage: "prune", cycle, stageStep: 0, current: null, losses: [] },
+    });
+  }
+
+  /** Adds to an error of training where the last good state lies. */
+  async #told<Result>(action: () => Promise<Result>): Promise<Result> {
+    try {
+      return await action();
+    } catch (error) {
+      if (error instanceof DivergedError) {
+        error.message += this.#lastCheckpoint
+          ? `. The last good checkpoint is ${this.#lastCheckpoint}`
+          : ". There is no checkpoint before it";
+      }
+      throw error;
+    }
   }
 
   /** After warm-up: the controls begin where the model stands, and the controller wakes. */
@@ -306,34 +360,38 @@ export class NeuralPlasticityExperiment implements Disposable {
 
   // ---- analysis and pruning -----------------------------------------------------------------
 
-  async #prune(): Promise<void> {
+  /**
+   * Analyses, prunes and fine-tunes, or goes on with a cycle that was stopped.
+   *
+   * @throws The signal's reason, after a checkpoint.
+   * @throws {DivergedError} If a loss is not a number.
+   * @throws {RangeError} If warm-up is not over, or so many heads cannot go.
+   */
+  async cycle({ gone, steps }: CyclePlan, signal?: AbortSignal): Promise<EndedCycle> {
+    if (!this.#cursor.warmup) throw new RangeError("Warm up before the first cycle");
+    this.#resumedAt = performance.now();
+    this.#stageSteps = steps;
+    return await this.#told(async () => {
+      if (this.#cursor.stage === "prune") await this.#prune(gone);
+      return await this.#finetune(steps, signal);
+    });
+  }
+
+  async #prune(gone: number): Promise<void> {
     const cursor = this.#cursor, { pruned } = this.#lockstep;
     const { cycle } = cursor;
     const previous = cycle === 1 ? "warmup" : "finetuning";
     const before = await this.#lockstep.evaluate(previous, cycle - 1);
     await this.#phase("analysis");
-    const gates = this.#controller.gates();
-    const { metrics, scores } = await scoreArm(pruned, this.materials.calibration, {
-      strategy: this.options.strategy,
-      gates,
-      random: () => this.#random.next(),
-    });
-    await this.#recorder.heads(metrics, gates, scores);
-
-    await this.#phase("pruning");
     const { totalHeads, heads: liveBefore } = pruned.model;
-    const count = Math.max(0, this.#targets[cycle - 1] - (totalHeads - liveBefore));
-    const closed = gates.map((gate) => gate <= this.#controller.config.activeThreshold ? 1 : 0);
-    const chosen = choosePruned(scores, { live: pruned.model.live, gates, closed, count });
-    await this.#remove(pruned, chosen, this.options.strategy, gates);
+    const { chosen, metrics } = await this.#changes.prune(this.options.strategy, {
+      count: Math.max(0, gone - (totalHeads - liveBefore)),
+      gates: this.#controller.gates(),
+      onChosen: () => this.#phase("pruning"),
+    });
     this.#manager!.prune(chosen);
     this.#manager!.forgetPlateau();
     this.#applyGates();
-    const control = this.#lockstep.control("random_pruning");
-    if (control) {
-      const drawn = Float32Array.from({ length: totalHeads }, () => this.#controlRandom.next());
-      await this.#remove(control, chooseHeads(drawn, control.model.live, { count }), "random");
-    }
     const after = await this.#lockstep.evaluate("pruning", cycle);
     const places = chosen.map(({ layer, head }): [number, number] => [layer, head]);
     cursor.prunedHeads.push(...places);
@@ -344,34 +402,24 @@ export class NeuralPlasticityExperiment implements Disposable {
       sparsity: pruned.sparsity,
       loss_before: before.get("pruned")!,
       loss_after_pruning: after.get("pruned")!,
+      analysis: {
+        entropy: headRows(pruned.config, metrics.entropy),
+        grad_norm: headRows(pruned.config, metrics.gradNorm),
+      },
     };
     const { loss_before, loss_after_pruning } = cursor.current;
     this.#say(
       `cycle ${cycle}: pruned ${chosen.length} of ${liveBefore} heads, ` +
         `validation loss ${loss_before.toFixed(4)} -> ${loss_after_pruning.toFixed(4)}`,
     );
-    Object.assign(cursor, { stage: "finetune", stageStep: 0 });
+    Object.assign(cursor, { stage: "finetune", stageStep: 0, losses: [] });
     await this.#phase("finetuning");
-  }
-
-  async #remove(
-    arm: Arm,
-    heads: readonly ChosenHead[],
-    strategy: string,
-    gates?: Float32Array,
-  ): Promise<void> {
-    await arm.prune(heads);
-    for (const { layer, head, score, rank, of } of heads) {
-      const gate = gates && { gate: gates[layer * arm.config.NH + head] };
-      const event = { event: "prune", layer, head, strategy, score, ...gate, rank, of } as const;
-      await this.#recorder.event(event, arm.name);
-    }
   }
 
   // ---- fine-tuning --------------------------------------------------------------------------
 
-  async #finetune(signal?: AbortSignal): Promise<void> {
-    const { finetuning_steps, eval_freq, cycles } = this.options;
+  async #finetune(finetuning_steps: number, signal?: AbortSignal): Promise<EndedCycle> {
+    const { eval_freq } = this.options;
     const cursor = this.#cursor;
     let losses: Awaited<ReturnType<Lockstep["evaluate"]>> | undefined;
     while (cursor.stageStep < finetuning_steps) {
@@ -387,12 +435,16 @@ export class NeuralPlasticityExperiment implements Disposable {
     losses ??= await this.#lockstep.evaluate("finetuning", cursor.cycle);
     const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
     const recovered = losses.get("pruned")!;
-    cursor.cycles.push({
+    const tail = cursor.losses.slice(-Math.max(1, Math.ceil(finetuning_steps / 10)));
+    const ended: EndedCycle = {
       ...cursor.current!,
       loss_after_finetuning: recovered,
+      training_steps: finetuning_steps,
+      ...(tail.length > 0 && { train_loss: tail.reduce((a, b) => a + b, 0) / tail.length }),
       ...(twin !== undefined && { unpruned_twin_loss: twin }),
       ...(random !== undefined && { random_pruning_loss: random }),
-    });
+    };
+    cursor.cycles.push(ended);
     this.#say(
       `cycle ${cursor.cycle}: ${finetuning_steps > 0 ? "fine-tuned to" : "left at"} ${
         recovered.toFixed(4)
@@ -400,15 +452,10 @@ export class NeuralPlasticityExperiment implements Disposable {
         (twin === undefined ? "" : `; unpruned twin ${twin.toFixed(4)}`) +
         (random === undefined ? "" : `, random pruning ${random.toFixed(4)}`),
     );
-    const done = cursor.cycle === cycles;
-    Object.assign(cursor, {
-      stage: done ? "evaluate" : "prune",
-      cycle: done ? cycles : cursor.cycle + 1,
-      stageStep: 0,
-      current: null,
-    });
+    this.#next(cursor.cycle + 1);
     await this.#checkpoint();
     signal?.throwIfAborted();
+    return ended;
   }
 
   /** The controller's part of a step: every so many steps it reads the heads and moves the gates. */
@@ -446,7 +493,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     const phase = cursor.stage === "warmup" ? "warmup" : "finetuning";
     const losses = await this.#lockstep.read(phase);
     this.#pace.read(losses.length);
-    if (cursor.stage === "warmup") cursor.warmupLosses.push(...losses);
+    cursor.losses.push(...losses);
     this.#listeners.onProgress?.({
       phase,
       cycle: cursor.cycle,
@@ -506,4 +553,16 @@ export class NeuralPlasticityExperiment implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Values of heads by layer; null where one is not a number. */
+function headRows(
+  { L, NH }: { L: number; NH: number },
+  values?: Float32Array,
+): (number | null)[][] {
+  const at = (i: number) => values && Number.isFinite(values[i]) ? values[i] : null;
+  return Array.from(
+    { length: L },
+    (_, layer) => Array.from({ length: NH }, (_, head) => at(layer * NH + head)),
+  );
 }
