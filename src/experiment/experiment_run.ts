@@ -556,7 +556,7 @@ export class ExperimentRun implements Disposable {
 }
 
 /** Values of heads by layer; null where one is not a number. */
-function headRows(
+export function headRows(
   { L, NH }: { L: number; NH: number },
   values?: Float32Array,
 ): (number | null)[][] {

@@ -1,0 +1,532 @@
+/**
+ * The neural plasticity experiment, step by step: what a notebook or a script does with it takes one
+ * call each.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { saveModel } from "../data/model_files.ts";
+import { scaleHeads } from "../gpt2/heads.ts";
+import { Generator } from "../gpt2/generate.ts";
+import { Gpu } from "../gpu/device.ts";
+import { importanceScores, type Strategy } from "../plasticity/scores.ts";
+import { detectWarmupEnd, SMOOTHING, warmupSegments } from "../plasticity/warmup.ts";
+import { checkNumber } from "../ranges.ts";
+import type { Results } from "../record.ts";
+import { scoreArm } from "./analysis.ts";
+import type {
+  AttentionAnalysis,
+  EvaluationResults,
+  FullExperimentResults,
+  LossMetrics,
+  PruningCycleResults,
+  SavedPaths,
+  WarmupResults,
+} from "./experiment_results.ts";
+import { type ExperimentRun, headRows } from "./experiment_run.ts";
+import type { EndedCycle, RunListeners, WarmedUp } from "./experiment_state.ts";
+import { checkOptions, type ExperimentOptions } from "./options.ts";
+import { environmentRecord, readOptions, resumeExperiment, startExperiment } from "./run.ts";
+
+/** How heads to prune are chosen. */
+export const PruningStrategy = {
+  ENTROPY: "entropy",
+  GRADIENT: "gradient",
+  COMBINED: "combined",
+  IMPORTANCE: "importance",
+  MAGNITUDE: "magnitude",
+  RANDOM: "random",
+  FISHER: "fisher",
+  OUTPUT_NORM: "output_norm",
+  ORACLE: "oracle",
+} as const satisfies Record<string, Strategy>;
+
+/** What a {@linkcode NeuralPlasticityExperiment} is made from; all of it has defaults. */
+export interface ExperimentConfig extends RunListeners {
+  /** `embedded`, or a Hugging Face GPT-2 folder or its URL. */
+  modelName?: string;
+  /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
+  dataset?: string;
+  /** Folder in which the run gets a folder of its own. */
+  outputDir?: string;
+  /** Sequences in a batch. */
+  batchSize?: number;
+  /** Tokens in a sequence. */
+  maxLength?: number;
+  /** Share of all heads that each pruning cycle removes, 0 to 1. */
+  pruningLevel?: number;
+  /** How they are chosen. */
+  pruningStrategy?: Strategy;
+  /** AdamW's highest learning rate. */
+  learningRate?: number;
+  /** Whether what happens is told on stderr. */
+  verbose?: boolean;
+  /** Any other option, by its name on the command line. */
+  options?: Partial<ExperimentOptions>;
+  /** The device; one of its own is opened, and closed at the end, unless given. */
+  gpu?: Gpu;
+}
+
+/** What `generateExamples` continues where nothing else is asked. */
+const PROMPTS = {
+  story: "Once upon a time",
+  ai: "The future of artificial intelligence",
+  space: "In a distant galaxy",
+  science: "Scientists recently discovered",
+};
+
+/**
+ * An experiment that is done step by step, or in one go.
+ *
+ * ```ts ignore
+ * using experiment = new NeuralPlasticityExperiment({ pruningLevel: 0.1, verbose: true });
+ * await experiment.setup();
+ * await experiment.runWarmup({ maxSteps: 150 });
+ * for (let cycle = 0; cycle < 3; cycle++) await experiment.runPruningCycle({ trainingSteps: 100 });
+ * console.log(await experiment.evaluate());
+ * ```
+ *
+ * Every step may be given an `AbortSignal`: then a checkpoint is saved, and the signal's reason thrown.
+ * {@linkcode NeuralPlasticityExperiment.resume} opens a folder again; steps that were done return
+ * what they returned, and the first that was not goes on where it was, with the same bits.
+ */
+export class NeuralPlasticityExperiment implements Disposable {
+  /** Everything that decides what it does. */
+  readonly options: ExperimentOptions;
+  readonly #config: ExperimentConfig;
+  readonly #folder: string | undefined;
+  #owned = new DisposableStack();
+  #gpu: Gpu | undefined;
+  #run: ExperimentRun | undefined;
+  /** Cycles whose results have been returned since the folder was opened. */
+  #returned = 0;
+  #final: LossMetrics | undefined;
+
+  /**
+   * Checks the options; nothing is loaded yet.
+   *
+   * @throws {RangeError} If a number is out of range.
+   * @throws {TypeError} If a value is of the wrong kind, or an option unknown.
+   */
+  constructor(
+    config: ExperimentConfig = {},
+    resumed?: { dir: string; options: ExperimentOptions },
+  ) {
+    this.#config = config;
+    this.#folder = resumed?.dir;
+    this.options = resumed?.options ?? checkOptions({
+      ...config.options,
+      ...given({
+        model_name: config.modelName,
+        text: config.dataset,
+        output_dir: config.outputDir,
+        batch_size: config.batchSize,
+        max_length: config.maxLength,
+        pruning_level: config.pruningLevel,
+        strategy: config.pruningStrategy,
+        learning_rate: config.learningRate,
+      }),
+    });
+  }
+
+  /**
+   * Opens the folder of an experiment that was stopped or killed, or whose process has ended.
+   *
+   * @throws {TypeError} If it is not such a folder, or the experiment is finished.
+   */
+  static async resume(
+    dir: string,
+    config: Pick<ExperimentConfig, "gpu" | "verbose" | keyof RunListeners> = {},
+  ): Promise<NeuralPlasticityExperiment> {
+    return new NeuralPlasticityExperiment(config, { dir, options: await readOptions(dir) });
+  }
+
+  /**
+   * Opens the device, loads model, tokenizer and text, and makes the run's folder.
+   *
+   * @throws {RangeError | TypeError | GpuError} If they do not work out; nothing was written then.
+   */
+  async setup(): Promise<this> {
+    if (this.#run) return this;
+    const { verbose, onMessage, onProgress } = this.#config;
+    const gpu = this.#config.gpu ??
+      this.#owned.use(await Gpu.open({ device: this.options.device }));
+    const listeners: RunListeners = {
+      onMessage: (line) => {
+        onMessage?.(line);
+        if (verbose) console.error(line);
+      },
+      ...(onProgress && { onProgress }),
+    };
+    this.#gpu = gpu;
+    this.#run = this.#owned.use(
+      this.#folder === undefined
+        ? await startExperiment(gpu, this.options, listeners)
+        : await resumeExperiment(gpu, this.#folder, listeners),
+    );
+    if (verbose) console.error(`adapter: ${gpu.info.name}; run folder: ${this.#run.folder.dir}`);
+    return this;
+  }
+
+  /** The run under {@linkcode NeuralPlasticityExperiment.setup}'s roof: folder, materials, models. */
+  get run(): ExperimentRun {
+    if (!this.#run) throw new TypeError("Call setup() first");
+    return this.#run;
+  }
+
+  /** The run's folder. */
+  get outputDir(): string {
+    return this.run.folder.dir;
+  }
+
+  /** The adapter's name. */
+  get device(): string {
+    if (!this.#gpu) throw new TypeError("Call setup() first");
+    return this.#gpu.info.name;
+  }
+
+  /** Validation loss after warm-up, before any pruning. */
+  get baselineLoss(): number {
+    return this.#warm().baseline_loss;
+  }
+
+  /** exp(baselineLoss). */
+  get baselinePerplexity(): number {
+    return Math.exp(this.baselineLoss);
+  }
+
+  /** Perplexity at the last {@linkcode NeuralPlasticityExperiment.evaluate}. */
+  get finalPerplexity(): number {
+    if (!this.#final) throw new TypeError("Call evaluate() first");
+    return this.#final.perplexity;
+  }
+
+  /** Every head that was removed, `[layer, head]`, in the order they went. */
+  get prunedHeads(): [number, number][] {
+    return this.run.prunedHeads.map(([layer, head]) => [layer, head]);
+  }
+
+  /**
+   * Trains until the loss is stable ({@linkcode detectWarmupEnd}); what comes out is the baseline.
+   *
+   * @param maxEpochs Passes over the training text at most.
+   * @param patience Steps without a new lowest loss before it may end.
+   * @param minSteps Steps at least. @param maxSteps Steps at most in each pass.
+   */
+  async runWarmup(
+    { maxEpochs = 1, patience = 15, minSteps = 50, maxSteps = 150, signal }: {
+      maxEpochs?: number;
+      patience?: number;
+      minSteps?: number;
+      maxSteps?: number;
+      signal?: AbortSignal;
+    } = {},
+  ): Promise<WarmupResults> {
+    for (const [name, value] of Object.entries({ maxEpochs, patience, maxSteps })) {
+      checkNumber(name, value, { min: 1, whole: true });
+    }
+    checkNumber("minSteps", minSteps, { min: 0, max: maxSteps * maxEpochs, whole: true });
+    const { batch_size, max_length } = this.options;
+    const epoch = Math.max(
+      1,
+      Math.floor(this.run.materials.parts.train.length / (batch_size * max_length)),
+    );
+    const detector = { patience, minSteps };
+    const warm = await this.run.warmup({
+      steps: maxEpochs * Math.min(maxSteps, epoch),
+      every: SMOOTHING,
+      ended(losses) {
+        const { stable, reason } = detectWarmupEnd(losses, detector);
+        return stable ? reason : undefined;
+      },
+    }, signal);
+    const { losses } = warm;
+    const { parts } = detectWarmupEnd(losses, detector);
+    const initial_loss = mean(losses.slice(0, SMOOTHING));
+    const final_loss = mean(losses.slice(-SMOOTHING));
+    return {
+      losses: [...losses],
+      smoothed_losses: Array.from(
+        { length: Math.ceil(losses.length / SMOOTHING) },
+        (_, i) => mean(losses.slice(i * SMOOTHING, (i + 1) * SMOOTHING)),
+      ),
+      epochs: Math.ceil(losses.length / epoch),
+      total_steps: losses.length,
+      duration: warm.duration,
+      initial_loss,
+      final_loss,
+      improvement_percent: 100 * (initial_loss - final_loss) / initial_loss,
+      is_stable: warm.stable !== undefined,
+      ...(warm.stable !== undefined && { reason: warm.stable }),
+      steps_without_decrease: parts.steps_without_decrease,
+      stability: parts,
+      segment_analysis: warmupSegments(losses),
+      baseline_metrics: metrics(warm.baseline_loss),
+    };
+  }
+
+  /** Measures every live head on calibration text; nothing is trained. Warm up first. */
+  async analyzeAttention(): Promise<AttentionAnalysis> {
+    this.#warm();
+    const arm = this.run.arms[0], { L, NH } = arm.config, { gates } = this.run;
+    const { metrics } = await scoreArm(arm, this.run.materials.calibration, {
+      strategy: "importance",
+      gates,
+      random: () => 0,
+    });
+    return {
+      entropy_values: headRows(arm.config, metrics.entropy),
+      grad_norm_values: headRows(arm.config, metrics.gradNorm),
+      importance_values: headRows(arm.config, importanceScores(metrics, gates)),
+      model_structure: [L, NH],
+    };
+  }
+
+  /**
+   * Analyses, prunes a share of all heads, and trains; the controls do as much.
+   *
+   * @param trainingSteps Optimizer steps after pruning; those of the options unless given.
+   * @throws {RangeError} If so many heads cannot go while every layer keeps one.
+   */
+  async runPruningCycle(
+    { trainingSteps = this.options.finetuning_steps, signal }: {
+      trainingSteps?: number;
+      signal?: AbortSignal;
+    } = {},
+  ): Promise<PruningCycleResults> {
+    this.#warm();
+    checkNumber("trainingSteps", trainingSteps, { min: 0, whole: true });
+    const { run } = this;
+    const done = run.cycles[this.#returned];
+    const { L, NH } = run.materials.model.config;
+    const start = run.materials.model.live.flat().length;
+    const each = Math.max(1, Math.floor(L * NH * this.options.pruning_level + 1e-9));
+    const gone = L * NH - start + each * (this.#returned + 1);
+    const ended = done ?? await run.cycle({ gone, steps: trainingSteps }, signal);
+    this.#returned++;
+    return this.#cycleResults(ended);
+  }
+
+  /**
+   * Measures the models on validation text, as often as asked.
+   *
+   * @throws The signal's reason.
+   */
+  async evaluate({ signal }: { signal?: AbortSignal } = {}): Promise<EvaluationResults> {
+    const warm = this.#warm(), losses = new Map<string, number>();
+    for (const arm of this.run.arms) {
+      const { loss } = await arm.trainer.evaluator.evaluate(this.run.materials.validation, signal);
+      losses.set(arm.name, loss);
+    }
+    const loss = losses.get("pruned")!, perplexity = Math.exp(loss);
+    const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
+    this.#final = { loss, perplexity };
+    const baseline_perplexity = Math.exp(warm.baseline_loss);
+    return {
+      loss,
+      perplexity,
+      baseline_loss: warm.baseline_loss,
+      baseline_perplexity,
+      improvement_percent: 100 * (baseline_perplexity - perplexity) / baseline_perplexity,
+      ...(twin !== undefined && { unpruned_twin_loss: twin, difference_from_twin: loss - twin }),
+      ...(random !== undefined && { random_pruning_loss: random }),
+      pruned_heads: this.prunedHeads,
+      num_pruned_heads: this.prunedHeads.length,
+    };
+  }
+
+  /**
+   * Continues prompts with the model as it is, all at once.
+   *
+   * @param prompts By name; the result has the same names.
+   * @param maxLength Tokens of prompt and continuation together, at most the model's context.
+   * @returns Each prompt and what follows it.
+   * @throws {RangeError} If a prompt leaves no room.
+   */
+  async generateExamples(
+    { prompts = PROMPTS, maxLength = 100, temperature = 0.7, topK = 50, topP = 0.95, signal }: {
+      prompts?: Record<string, string>;
+      maxLength?: number;
+      temperature?: number;
+      topK?: number;
+      topP?: number;
+      signal?: AbortSignal;
+    } = {},
+  ): Promise<Record<string, string>> {
+    const { tokenizer, model: { config } } = this.run.materials;
+    const { model } = this.run.arms[0] ?? {};
+    if (!model) throw new TypeError("Warm up first");
+    checkNumber("maxLength", maxLength, { min: 2, whole: true });
+    const names = Object.keys(prompts);
+    if (names.length === 0) return {};
+    const encoded = names.map((name) => tokenizer.encode(prompts[name]));
+    const longest = Math.max(...encoded.map(({ length }) => length));
+    const most = Math.min(maxLength, config.T);
+    if (longest >= most) {
+      throw new RangeError(`a prompt of ${longest} tokens leaves no room in ${most}`);
+    }
+    using generator = new Generator(model);
+    const written = await generator.generate({
+      prompts: encoded,
+      maxNewTokens: most - longest,
+      temperature,
+      topK,
+      topP,
+      seed: this.options.seed,
+      vocabSize: tokenizer.vocabSize,
+      ...(tokenizer.eos !== undefined && { stop: tokenizer.eos }),
+    }, signal && { signal });
+    return Object.fromEntries(names.map((name, i) => [name, tokenizer.decode(written[i])]));
+  }
+
+  /**
+   * Saves the model as it is, gates folded into its weights, in Hugging Face's format.
+   *
+   * @param dir A folder; `saved_model` in the run's own unless given.
+   */
+  async saveModel({ dir = join(this.outputDir, "saved_model") } = {}): Promise<SavedPaths> {
+    const arm = this.run.arms[0];
+    if (!arm) throw new TypeError("Warm up first");
+    const { model } = this.run.materials, { live } = arm.model;
+    const weights = scaleHeads(model.config, await arm.model.weights(), live, arm.effectiveGates);
+    await saveModel(dir, { ...model, live, weights });
+    return {
+      model_dir: dir,
+      config: join(dir, "config.json"),
+      model: join(dir, "model.safetensors"),
+      tokenizer: join(dir, "tokenizer.json"),
+      pollard: join(dir, "pollard.json"),
+    };
+  }
+
+  /** Everything in one go: set up, warm up, cycles, and the test text, which is read once. */
+  async runFullExperiment(
+    { warmupEpochs = 1, pruningCycles = 3, trainingSteps = 100, signal }: {
+      warmupEpochs?: number;
+      pruningCycles?: number;
+      trainingSteps?: number;
+      signal?: AbortSignal;
+    } = {},
+  ): Promise<FullExperimentResults> {
+    checkNumber("pruningCycles", pruningCycles, { min: 1, whole: true });
+    await this.setup();
+    await this.runWarmup({ maxEpochs: warmupEpochs, ...(signal && { signal }) });
+    const cycle_results: PruningCycleResults[] = [];
+    while (cycle_results.length < pruningCycles) {
+      cycle_results.push(await this.runPruningCycle({ trainingSteps, ...(signal && { signal }) }));
+    }
+    const results = await this.run.finish(signal);
+    const baseline_metrics = metrics(results.baseline_loss);
+    const final_metrics = this.#final = metrics(results.final_loss);
+    const { perplexity } = baseline_metrics;
+    return {
+      baseline_metrics,
+      final_metrics,
+      ...controlMetrics(results),
+      improvement_percent: 100 * (perplexity - final_metrics.perplexity) / perplexity,
+      pruned_heads: this.prunedHeads,
+      cycle_results,
+      execution_time: results.execution_time_s,
+      output_dir: this.outputDir,
+    };
+  }
+
+  /**
+   * Runs to the end as the options plan it, which is what `deno task experiment` does: there
+   * `pruning_level` is the share of heads that is gone after all of `cycles`.
+   *
+   * @returns What `results.json` holds.
+   */
+  async runPlanned(signal?: AbortSignal): Promise<Results> {
+    await this.setup();
+    return await this.run.run(signal);
+  }
+
+  /** What numbers are measured on. */
+  getEnvironmentInfo(): Record<string, unknown> {
+    if (!this.#gpu) throw new TypeError("Call setup() first");
+    return { ...environmentRecord(this.#gpu), deno: Deno.version.deno };
+  }
+
+  #warm(): WarmedUp {
+    const { warmedUp } = this.run;
+    if (!warmedUp) throw new TypeError("Warm up first");
+    return warmedUp;
+  }
+
+  #cycleResults(ended: EndedCycle): PruningCycleResults {
+    const { config: { L, NH }, live } = this.run.materials.model;
+    const gone = new Set(
+      this.run.cycles.filter(({ cycle }) => cycle <= ended.cycle)
+        .flatMap(({ pruned_heads }) => pruned_heads).map(String),
+    );
+    const { training_steps: step, train_loss, loss_after_finetuning: final } = ended;
+    return {
+      cycle: ended.cycle,
+      pruned_heads: ended.pruned_heads,
+      pruning_mask: Array.from(
+        { length: L },
+        (_, layer) =>
+          Array.from(
+            { length: NH },
+            (_, head) => !live[layer].includes(head) || gone.has(String([layer, head])),
+          ),
+      ),
+      model_structure: [L, NH],
+      entropy_values: ended.analysis.entropy,
+      grad_norm_values: ended.analysis.grad_norm,
+      baseline_metrics: metrics(ended.loss_before),
+      pruned_metrics: metrics(ended.loss_after_pruning),
+      final_metrics: metrics(final),
+      ...controlMetrics(ended),
+      training_metrics: {
+        step,
+        ...(train_loss !== undefined && { train_loss }),
+        eval_loss: final,
+        perplexity: Math.exp(final),
+      },
+      strategy: this.options.strategy,
+      pruning_level: this.options.pruning_level,
+      total_heads: L * NH,
+    };
+  }
+
+  /** Frees every model, and the device where it is its own. The run's folder stays. */
+  dispose(): void {
+    this.#owned.dispose();
+    this.#owned = new DisposableStack();
+    this.#run = undefined;
+  }
+
+  /** The same, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function metrics(loss: number): LossMetrics {
+  return { loss, perplexity: Math.exp(loss) };
+}
+
+function controlMetrics(
+  { unpruned_twin_loss: twin, random_pruning_loss: random }: {
+    unpruned_twin_loss?: number;
+    random_pruning_loss?: number;
+  },
+): { unpruned_twin_metrics?: LossMetrics; random_pruning_metrics?: LossMetrics } {
+  return {
+    ...(twin !== undefined && { unpruned_twin_metrics: metrics(twin) }),
+    ...(random !== undefined && { random_pruning_metrics: metrics(random) }),
+  };
+}
+
+/** Those that are not undefined. */
+function given<Values extends object>(values: Values): Partial<Values> {
+  return Object.fromEntries(
+    Object.entries(values).filter(([, value]) => value !== undefined),
+  ) as Partial<Values>;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+}

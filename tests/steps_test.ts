@@ -1,0 +1,191 @@
+/** The experiment step by step: results by their names, going on in another process, and nothing left behind. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { loadModel } from "../src/data/model_files.ts";
+import {
+  type ExperimentConfig,
+  NeuralPlasticityExperiment,
+  PruningStrategy,
+} from "../src/experiment/neural_plasticity.ts";
+import { STRATEGY_NAMES } from "../src/plasticity/scores.ts";
+import { assertClose } from "./close.ts";
+import { gpu } from "./gpu.ts";
+import { makeTiny } from "./tiny.ts";
+
+const { dir, textFile, modelDir } = await makeTiny();
+const config: ExperimentConfig = {
+  modelName: modelDir,
+  dataset: textFile,
+  outputDir: join(dir, "runs"),
+  batchSize: 2,
+  maxLength: 16,
+  pruningLevel: 0.25,
+  pruningStrategy: PruningStrategy.COMBINED,
+  learningRate: 3e-3,
+  options: { eval_tokens: 128, test_tokens: 128, eval_freq: 5, controller_update_freq: 4 },
+  gpu,
+};
+const warmup = { maxSteps: 12, minSteps: 5, patience: 3 };
+
+Deno.test("the demo's steps, one call each", async () => {
+  const bytes = gpu.bytes, said: string[] = [];
+  const experiment = new NeuralPlasticityExperiment({ ...config, onMessage: (l) => said.push(l) });
+  await assert.rejects(experiment.runWarmup(warmup), /Call setup\(\) first/);
+  assert.equal(await experiment.setup(), experiment);
+  await assert.rejects(experiment.runPruningCycle(), /Warm up first/);
+  assert.equal(experiment.device, gpu.info.name);
+  assert.equal(experiment.getEnvironmentInfo().adapter, gpu.info.name);
+
+  const warm = await experiment.runWarmup(warmup);
+  assert.equal(warm.losses.length, warm.total_steps);
+  assert.ok(warm.total_steps >= 5 && warm.total_steps <= 12);
+  assert.equal(warm.smoothed_losses.length, Math.ceil(warm.total_steps / 5));
+  assert.equal(warm.epochs, 1);
+  assert.equal(warm.baseline_metrics.loss, experiment.baselineLoss);
+  assert.equal(experiment.baselinePerplexity, Math.exp(experiment.baselineLoss));
+  assertClose(
+    [warm.improvement_percent],
+    [100 * (warm.initial_loss - warm.final_loss) / warm.initial_loss],
+    { atol: 1e-9 },
+  );
+  assert.deepEqual(await experiment.runWarmup(warmup), warm, "once is enough");
+
+  const analysis = await experiment.analyzeAttention();
+  assert.deepEqual(analysis.model_structure, [2, 4]);
+  for (const values of [analysis.entropy_values, analysis.grad_norm_values]) {
+    assert.deepEqual(values.map((row) => row.length), [4, 4]);
+    assert.ok(values.flat().every((value) => value! > 0));
+  }
+
+  const cycles = [];
+  for (let i = 0; i < 2; i++) cycles.push(await experiment.runPruningCycle({ trainingSteps: 6 }));
+  const [first, second] = cycles;
+  assert.deepEqual(cycles.map(({ cycle }) => cycle), [1, 2]);
+  assert.deepEqual(first.entropy_values, analysis.entropy_values, "the same text, the same model");
+  assert.equal(first.pruned_heads.length, 2, "a quarter of 8 heads");
+  assert.equal(first.pruning_mask.flat().filter(Boolean).length, 2);
+  assert.equal(second.pruning_mask.flat().filter(Boolean).length, 4);
+  for (const [layer, head] of first.pruned_heads) {
+    assert.ok(second.pruning_mask[layer][head]);
+    assert.equal(second.entropy_values[layer][head], null, "a head that is gone is not measured");
+  }
+  assert.equal(second.baseline_metrics.loss, first.final_metrics.loss, "before THIS cycle");
+  assert.notEqual(second.baseline_metrics.loss, experiment.baselineLoss);
+  assert.notEqual(first.pruned_metrics.loss, first.baseline_metrics.loss);
+  assert.equal(first.training_metrics.step, 6);
+  assert.ok(first.training_metrics.train_loss! > 0);
+  assert.notEqual(first.unpruned_twin_metrics!.loss, first.final_metrics.loss);
+  assert.ok(said.some((line) => line.startsWith("cycle 2: pruned 2 of 6 heads")));
+
+  assert.throws(() => experiment.finalPerplexity, /Call evaluate\(\) first/);
+  const evaluation = await experiment.evaluate();
+  assert.equal(evaluation.loss, second.final_metrics.loss);
+  assert.equal(experiment.finalPerplexity, evaluation.perplexity);
+  assert.equal(evaluation.difference_from_twin, evaluation.loss - evaluation.unpruned_twin_loss!);
+  assert.deepEqual(evaluation.pruned_heads, [...first.pruned_heads, ...second.pruned_heads]);
+  assert.equal(evaluation.num_pruned_heads, 4);
+
+  const prompts = { story: "Once upon a time", sea: "The whale" };
+  const texts = await experiment.generateExamples({ prompts, maxLength: 30 });
+  assert.deepEqual(Object.keys(texts), ["story", "sea"]);
+  assert.ok(texts.story.startsWith("Once upon a time") && texts.story.length > 20);
+  assert.deepEqual(await experiment.generateExamples({ prompts, maxLength: 30 }), texts);
+  await assert.rejects(
+    experiment.generateExamples({ prompts: { long: "whale ".repeat(40) } }),
+    /leaves no room in 32/,
+  );
+
+  const paths = await experiment.saveModel();
+  for (const path of Object.values(paths)) await Deno.stat(path);
+  const saved = await loadModel(paths.model_dir);
+  assert.equal(saved.live.flat().length, 4);
+  experiment.dispose();
+  assert.equal(gpu.bytes, bytes, "nothing is left on the device");
+});
+
+Deno.test("stopped in a step, an experiment goes on where it was, and returns what was done", async () => {
+  const steps = async (experiment: NeuralPlasticityExperiment) => {
+    const { duration: _, ...warm } = await experiment.runWarmup(warmup);
+    const cycles = [];
+    for (let i = 0; i < 2; i++) {
+      cycles.push(await experiment.runPruningCycle({ trainingSteps: 6 }));
+    }
+    return { warm, cycles, evaluation: await experiment.evaluate() };
+  };
+  using whole = await new NeuralPlasticityExperiment(config).setup();
+  const expected = await steps(whole);
+
+  const stop = new AbortController();
+  using stopped = new NeuralPlasticityExperiment({
+    ...config,
+    onProgress: ({ cycle, step }) => {
+      if (cycle === 2 && step > 12 + 6) stop.abort(new Error("enough"));
+    },
+  });
+  await stopped.setup();
+  await stopped.runWarmup(warmup);
+  await stopped.runPruningCycle({ trainingSteps: 6 });
+  await assert.rejects(
+    stopped.runPruningCycle({ trainingSteps: 6, signal: stop.signal }),
+    /enough/,
+  );
+  using again = await NeuralPlasticityExperiment.resume(stopped.outputDir, { gpu });
+  await again.setup();
+  assert.deepEqual(await steps(again), expected);
+  // a third cycle goes beyond what was planned
+  const { pruned_heads } = await again.runPruningCycle({ trainingSteps: 1 });
+  assert.equal(pruned_heads.length, 2);
+  await assert.rejects(again.runPruningCycle({ trainingSteps: 1 }), {
+    name: "RangeError",
+    message: /Cannot prune 2 heads/,
+  });
+});
+
+Deno.test("two experiments share a process, and one goes on when the other is disposed", async () => {
+  const bytes = gpu.bytes;
+  {
+    using one = await new NeuralPlasticityExperiment(config).setup();
+    const other = await new NeuralPlasticityExperiment({
+      ...config,
+      options: { ...config.options, seed: 7 },
+    }).setup();
+    assert.notEqual(one.outputDir, other.outputDir);
+    await one.runWarmup(warmup);
+    await other.runWarmup(warmup);
+    assert.notEqual(one.baselineLoss, other.baselineLoss);
+    other.dispose();
+    assert.equal((await one.runPruningCycle({ trainingSteps: 2 })).pruned_heads.length, 2);
+  }
+  assert.equal(gpu.bytes, bytes);
+});
+
+Deno.test("the whole experiment in one call reads the test text once", async () => {
+  using experiment = new NeuralPlasticityExperiment(config);
+  const results = await experiment.runFullExperiment({ pruningCycles: 1, trainingSteps: 4 });
+  assert.equal(results.cycle_results.length, 1);
+  assert.equal(results.pruned_heads.length, 2);
+  const written = JSON.parse(await Deno.readTextFile(join(results.output_dir, "results.json")));
+  assert.equal(results.final_metrics.loss, written.final_loss);
+  assert.equal(results.baseline_metrics.loss, written.baseline_loss);
+  assert.equal(results.unpruned_twin_metrics!.loss, written.unpruned_twin_loss);
+  assert.equal(written.cycles.length, 1);
+  assert.equal(written.cycles[0].analysis, undefined, "results.json holds what it documents");
+});
+
+Deno.test("bad steps are refused by name", async () => {
+  assert.throws(() => new NeuralPlasticityExperiment({ pruningLevel: 2 }), /pruning_level/);
+  assert.throws(() => new NeuralPlasticityExperiment({ options: { speed: 1 } as never }), /speed/);
+  using experiment = await new NeuralPlasticityExperiment(config).setup();
+  await assert.rejects(experiment.runWarmup({ maxSteps: 0 }), /maxSteps/);
+  await assert.rejects(experiment.runWarmup({ minSteps: 500 }), /minSteps/);
+  await assert.rejects(experiment.analyzeAttention(), /Warm up first/);
+  await assert.rejects(experiment.saveModel(), /Warm up first/);
+  await assert.rejects(NeuralPlasticityExperiment.resume(dir), /is not a folder that a run/);
+});
+
+Deno.test("every strategy has its name in PruningStrategy, but for synonyms", () => {
+  assert.deepEqual(
+    Object.values(PruningStrategy).sort(),
+    STRATEGY_NAMES.filter((n) => n !== "taylor").sort(),
+  );
+});
