@@ -242,6 +242,21 @@ export {
   type WarmedUp,
   type WarmupPlan,
 } from "./src/experiment/experiment_state.ts";
+export {
+  type ExperimentConfig,
+  NeuralPlasticityExperiment,
+  PruningStrategy,
+} from "./src/experiment/neural_plasticity.ts";
+export {
+  type AttentionAnalysis,
+  type EvaluationResults,
+  type FullExperimentResults,
+  type LossMetrics,
+  type PruningCycleResults,
+  type SavedPaths,
+  type WarmupResults,
+} from "./src/experiment/experiment_results.ts";
+export { type WarmupEnd, type WarmupParts, type WarmupSegment } from "./src/plasticity/warmup.ts";
 export { ExperimentRun } from "./src/experiment/experiment_run.ts";
 export { type RunFolder } from "./src/experiment/run_folder.ts";
 export { DivergedError } from "./src/experiment/lockstep.ts";

@@ -6,7 +6,8 @@
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { parseExperiment } from "./experiment_options.ts";
 import { carryThrough } from "./run_task.ts";
-import { readOptions, resumeExperiment, startExperiment } from "../src/experiment/run.ts";
+import { NeuralPlasticityExperiment } from "../src/experiment/neural_plasticity.ts";
+import { readOptions } from "../src/experiment/run.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { readRun } from "../src/report/read.ts";
 import { verdict } from "../src/report/verdict.ts";
@@ -14,25 +15,25 @@ import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
   const { options, resume, json } = parseExperiment();
-  using gpu = await preparing(async () => {
-    const { device } = options ?? await readOptions(resume);
-    return await Gpu.open({ device });
-  });
+  const { device } = options ?? await preparing(() => readOptions(resume!));
+  using gpu = await preparing(() => Gpu.open({ device }));
   const progress = new Progress();
   const listeners = {
+    gpu,
     onProgress: (p: Parameters<Progress["update"]>[0]) => progress.update(p),
     onMessage: (line: string) => progress.log(line),
   };
   progress.log(`adapter: ${gpu.info.name}`);
-  using experiment = await preparing(() =>
-    resume === undefined
-      ? startExperiment(gpu, options, listeners)
-      : resumeExperiment(gpu, resume, listeners)
-  );
-  const { dir } = experiment.folder;
+  using experiment = await preparing(async () => {
+    const experiment = resume === undefined
+      ? new NeuralPlasticityExperiment({ ...listeners, options })
+      : await NeuralPlasticityExperiment.resume(resume, listeners);
+    return await experiment.setup();
+  });
+  const dir = experiment.outputDir;
   const where = { dir, resume: `deno task experiment --resume ${dir}` };
   const [results, page] = await carryThrough(where, progress, signal, async () => {
-    const results = await experiment.run(signal);
+    const results = await experiment.runPlanned(signal);
     return [results, await writeReport(dir)];
   });
   if (json) printJson({ run: dir, ...results });

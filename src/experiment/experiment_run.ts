@@ -180,7 +180,11 @@ export class ExperimentRun implements Disposable {
     return this.#cursor.prunedHeads;
   }
 
-  /** The models, the one under study first; the controls come once the warm-up is over. */
+  /**
+   * The models, the one under study first; the controls come once the warm-up is over.
+   *
+   * @internal
+   */
   get arms(): readonly Arm[] {
     return this.#lockstep.arms;
   }
