@@ -193,6 +193,8 @@ export {
   type DeviceChoice,
   DEVICES,
   type ExperimentOptions,
+  PRUNING_MODES,
+  type PruningModeName,
 } from "./src/experiment/options.ts";
 export {
   bakeoff,
@@ -245,6 +247,7 @@ export {
 export {
   type ExperimentConfig,
   NeuralPlasticityExperiment,
+  PruningMode,
   PruningStrategy,
 } from "./src/experiment/neural_plasticity.ts";
 export {

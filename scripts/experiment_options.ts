@@ -48,6 +48,7 @@ const GROUPS: OptionGroups<ExperimentOptions> = {
     ],
     cycles: ["<number>", "times to prune and fine-tune"],
     strategy: ["<name>", "which heads go first; see below"],
+    pruning_mode: ["<name>", "compressed (for good), or adaptive: pruned heads may come back"],
     controller_reg_weight: ["<weight>", "L1 weight of the controller's gates"],
     controller_update_freq: ["<steps>", "steps from one update of the controller to the next"],
   },

@@ -163,6 +163,8 @@ export interface CycleResult {
   cycle: number;
   /** Heads that this cycle removed, `[layer, head]`. */
   pruned_heads: [number, number][];
+  /** Heads that came back in it, where the pruning mode is adaptive. */
+  revived_heads?: [number, number][];
   /** Heads that are computed after it, over all layers. */
   active_heads: number;
   /** Share of the full model's heads that are gone after it, 0 to 1. */
@@ -203,7 +205,7 @@ export interface Results {
   total_heads: number;
   /** Share of the full model's heads that are gone, 0 to 1. */
   final_sparsity: number;
-  /** Every head that the run removed, `[layer, head]`, in the order they went. */
+  /** Every head that the run removed and that did not come back, in the order they went. */
   pruned_heads: [number, number][];
   /** What each cycle did, on validation text. */
   cycles: CycleResult[];

@@ -5,6 +5,7 @@ import { loadModel } from "../src/data/model_files.ts";
 import {
   type ExperimentConfig,
   NeuralPlasticityExperiment,
+  PruningMode,
   PruningStrategy,
 } from "../src/experiment/neural_plasticity.ts";
 import { STRATEGY_NAMES } from "../src/plasticity/scores.ts";
@@ -13,6 +14,7 @@ import { gpu } from "./gpu.ts";
 import { makeTiny } from "./tiny.ts";
 
 const { dir, textFile, modelDir } = await makeTiny();
+const sharp = await makeTiny({ initializerRange: 0.7 });
 const config: ExperimentConfig = {
   modelName: modelDir,
   dataset: textFile,
@@ -170,6 +172,39 @@ Deno.test("the whole experiment in one call reads the test text once", async () 
   assert.equal(results.unpruned_twin_metrics!.loss, written.unpruned_twin_loss);
   assert.equal(written.cycles.length, 1);
   assert.equal(written.cycles[0].analysis, undefined, "results.json holds what it documents");
+});
+
+Deno.test("in adaptive mode heads come back where that would lower the loss", async () => {
+  using experiment = await new NeuralPlasticityExperiment({
+    ...config,
+    modelName: sharp.modelDir, // attention of new models is nearly uniform: see REVIVE_ENTROPY
+    pruningMode: PruningMode.ADAPTIVE,
+    pruningStrategy: PruningStrategy.RANDOM,
+    pruningLevel: 0.25,
+    learningRate: 1e-2,
+  }).setup();
+  await experiment.runWarmup({ maxSteps: 30, minSteps: 30 });
+  const results = [];
+  for (let i = 0; i < 3; i++) {
+    results.push(await experiment.runPruningCycle({ trainingSteps: 12 }));
+  }
+  assert.deepEqual(results[0].revived_heads, [], "nothing is there to come back");
+  const revived = results.flatMap(({ revived_heads }) => revived_heads!);
+  assert.ok(revived.length > 0);
+  for (const [i, { pruned_heads, revived_heads, pruning_mask }] of results.entries()) {
+    assert.equal(pruning_mask.flat().filter(Boolean).length, 2 * (i + 1), "the level holds");
+    assert.equal(pruned_heads.length, 2 + revived_heads!.length);
+    for (const [layer, head] of revived_heads!) {
+      assert.ok(results[i - 1].pruning_mask[layer][head] && !pruning_mask[layer][head]);
+    }
+  }
+  const { live } = experiment.run.arms[0].model;
+  assert.ok(experiment.prunedHeads.every(([layer, head]) => !live[layer].includes(head)));
+  assert.equal(experiment.prunedHeads.length, 6);
+  const random = experiment.run.arms[2];
+  assert.equal(random.model.heads, 2, "the control loses and regains as many");
+  const { final_loss, masked_loss } = await experiment.run.finish();
+  assertClose([masked_loss], [final_loss], { atol: 0, rtol: 1e-5 });
 });
 
 Deno.test("bad steps are refused by name", async () => {

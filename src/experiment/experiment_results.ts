@@ -63,6 +63,8 @@ export interface PruningCycleResults {
   cycle: number;
   /** Heads that it removed, `[layer, head]`. */
   pruned_heads: [number, number][];
+  /** Heads that came back, where the pruning mode is adaptive. */
+  revived_heads?: [number, number][];
   /** `[L][NH]`: whether the head is gone after it, by this cycle or an earlier one. */
   pruning_mask: boolean[][];
   /** Layers, and heads in each. */

@@ -27,7 +27,7 @@ import type {
   WarmedUp,
   WarmupPlan,
 } from "./experiment_state.ts";
-import { HeadChanges } from "./head_changes.ts";
+import { HeadChanges, spareHeads } from "./head_changes.ts";
 import type { ExperimentOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { Recorder } from "./recorder.ts";
@@ -112,7 +112,12 @@ export class ExperimentRun implements Disposable {
     }));
     const { warmup_steps, cycles, finetuning_steps, training_steps } = options;
     const horizon = training_steps || warmup_steps + cycles * finetuning_steps;
-    this.#lockstep = new Lockstep(gpu, { ...options, horizon }, materials, this.#recorder);
+    this.#lockstep = new Lockstep(
+      gpu,
+      { ...options, horizon, keep: options.pruning_mode === "adaptive" },
+      materials,
+      this.#recorder,
+    );
     const setting = { gpu, lockstep: this.#lockstep, materials, recorder: this.#recorder };
     this.#changes = new HeadChanges(setting, "warm", {
       random: () => this.#random,
@@ -148,7 +153,7 @@ export class ExperimentRun implements Disposable {
       materials: this.materials,
       folder: this.folder,
       arms: lockstep.arms,
-      gates: this.gates,
+      gates: lockstep.pruned.effectiveGates,
       cycles: cursor.cycles.map(({ analysis: _, training_steps: __, train_loss: ___, ...own }) =>
         own
       ),
@@ -388,20 +393,31 @@ export class ExperimentRun implements Disposable {
     const before = await this.#lockstep.evaluate(previous, cycle - 1);
     await this.#phase("analysis");
     const { totalHeads, heads: liveBefore } = pruned.model;
+    const adaptive = this.options.pruning_mode === "adaptive";
+    const count = Math.max(0, gone - (totalHeads - liveBefore));
+    // for each that comes back another goes
+    const most = Math.max(0, spareHeads(pruned.model) - count);
+    const revived = adaptive ? (await this.#changes.revivable()).slice(0, most) : [];
     const { chosen, metrics } = await this.#changes.prune(this.options.strategy, {
-      count: Math.max(0, gone - (totalHeads - liveBefore)),
+      count: count + revived.length,
       gates: this.#controller.gates(),
       onChosen: () => this.#phase("pruning"),
     });
     this.#manager!.prune(chosen);
+    await this.#changes.revive(revived);
+    this.#manager!.grow(revived);
     this.#manager!.forgetPlateau();
     this.#applyGates();
     const after = await this.#lockstep.evaluate("pruning", cycle);
     const places = chosen.map(({ layer, head }): [number, number] => [layer, head]);
+    const back = revived.map(({ layer, head }): [number, number] => [layer, head]);
+    const returned = new Set(back.map(String));
+    cursor.prunedHeads = cursor.prunedHeads.filter((place) => !returned.has(String(place)));
     cursor.prunedHeads.push(...places);
     cursor.current = {
       cycle,
       pruned_heads: places,
+      ...(adaptive && { revived_heads: back }),
       active_heads: pruned.model.heads,
       sparsity: pruned.sparsity,
       loss_before: before.get("pruned")!,
@@ -414,6 +430,7 @@ export class ExperimentRun implements Disposable {
     const { loss_before, loss_after_pruning } = cursor.current;
     this.#say(
       `cycle ${cycle}: pruned ${chosen.length} of ${liveBefore} heads, ` +
+        (back.length > 0 ? `${back.length} came back, ` : "") +
         `validation loss ${loss_before.toFixed(4)} -> ${loss_after_pruning.toFixed(4)}`,
     );
     Object.assign(cursor, { stage: "finetune", stageStep: 0, losses: [] });

@@ -25,6 +25,9 @@ import { choosePruned, scoreArm } from "./analysis.ts";
 import type { Arm } from "./arm.ts";
 import type { PlasticitySetting } from "./plasticity_setting.ts";
 
+/** Normalised entropy below which a pruned head may come back: it attends to few keys. */
+export const REVIVE_ENTROPY = 0.4;
+
 /** What changes of heads need of their setting. */
 type ChangesSetting = Pick<PlasticitySetting, "gpu" | "lockstep" | "materials" | "recorder">;
 
@@ -46,10 +49,14 @@ export interface PruneRequest {
   onChosen?(): Promise<void>;
 }
 
+/** How many heads can go while each layer keeps one. */
+export function spareHeads({ live }: Pick<Gpt2, "live">): number {
+  return live.reduce((sum, heads) => sum + Math.max(0, heads.length - 1), 0);
+}
+
 /** How many heads a share of the live ones is: one at least, and each layer keeps one. */
-export function pruneCount({ live, heads }: Pick<Gpt2, "live" | "heads">, share: number): number {
-  const spare = live.reduce((sum, own) => sum + Math.max(0, own.length - 1), 0);
-  return Math.min(spare, Math.max(1, Math.floor(heads * share)));
+export function pruneCount(model: Pick<Gpt2, "live" | "heads">, share: number): number {
+  return Math.min(spareHeads(model), Math.max(1, Math.floor(model.heads * share)));
 }
 
 /** Removes and adds heads of the model under study, and as many of the control's. */
@@ -126,14 +133,49 @@ export class HeadChanges {
     const inputs = { ...await this.#growthInputs(arm, strategy), candidates };
     const chosen = chooseGrowth(scoreGrowth(strategy, inputs), live, { count, candidates });
     await this.#addTo(arm, chosen, strategy);
-    const control = lockstep.control("random_pruning");
-    if (control) {
-      const random = this.#sources.control();
-      const drawn = Float32Array.from({ length: totalHeads }, () => random.next());
-      const own = { count, candidates: storedByLayer(control) };
-      await this.#addTo(control, chooseGrowth(drawn, control.model.live, own), "random");
-    }
+    await this.#addRandom(count);
     return chosen;
+  }
+
+  /**
+   * Pruned heads that look worth having back: focused (entropy below {@linkcode REVIVE_ENTROPY}),
+   * and such that opening their gate would lower the loss faster than moving half the live heads'
+   * gates would change it. Measured in place, at gate 0; the likeliest first.
+   */
+  async revivable(): Promise<ChosenGrowth[]> {
+    const { gpu, lockstep, materials: { calibration } } = this.#setting;
+    const arm = lockstep.pruned, { live } = arm.model, { NH } = arm.config;
+    if (arm.stored.length === 0) return [];
+    const { B, T } = arm.trainer.acts;
+    const { gateGrad, entropy } = await measureDormant(gpu, arm, calibration, { B, T });
+    const sizes = live.flatMap((heads, layer) =>
+      heads.map((head) => Math.abs(gateGrad[layer * NH + head]))
+    ).sort((a, b) => a - b);
+    const usual = sizes[sizes.length >> 1];
+    const candidates = storedByLayer(arm).map((heads, layer) =>
+      heads.map((head) => ({ head, i: layer * NH + head }))
+        .filter(({ i }) => entropy[i] < REVIVE_ENTROPY && -gateGrad[i] > usual)
+        .map(({ head }) => head)
+    );
+    const scores = gateGrad.map((slope) => -slope);
+    return chooseGrowth(scores, live, { count: candidates.flat().length, candidates });
+  }
+
+  /** Brings heads back, and as many random ones of the control's. */
+  async revive(heads: readonly ChosenGrowth[]): Promise<void> {
+    if (heads.length === 0) return;
+    const { lockstep } = this.#setting;
+    await this.#addTo(lockstep.pruned, heads, "gradient_sensitivity");
+    await this.#addRandom(heads.length);
+  }
+
+  async #addRandom(count: number): Promise<void> {
+    const control = this.#setting.lockstep.control("random_pruning");
+    if (!control) return;
+    const random = this.#sources.control();
+    const drawn = Float32Array.from({ length: control.model.totalHeads }, () => random.next());
+    const own = { count, candidates: storedByLayer(control) };
+    await this.#addTo(control, chooseGrowth(drawn, control.model.live, own), "random");
   }
 
   /** Measures what a growth strategy needs. */

@@ -25,7 +25,7 @@ import type {
 } from "./experiment_results.ts";
 import { type ExperimentRun, headRows } from "./experiment_run.ts";
 import type { EndedCycle, RunListeners, WarmedUp } from "./experiment_state.ts";
-import { checkOptions, type ExperimentOptions } from "./options.ts";
+import { checkOptions, type ExperimentOptions, type PruningModeName } from "./options.ts";
 import { environmentRecord, readOptions, resumeExperiment, startExperiment } from "./run.ts";
 
 /** How heads to prune are chosen. */
@@ -40,6 +40,12 @@ export const PruningStrategy = {
   OUTPUT_NORM: "output_norm",
   ORACLE: "oracle",
 } as const satisfies Record<string, Strategy>;
+
+/** What becomes of pruned heads: {@linkcode PruningModeName}. */
+export const PruningMode = {
+  ADAPTIVE: "adaptive",
+  COMPRESSED: "compressed",
+} as const satisfies Record<string, PruningModeName>;
 
 /** What a {@linkcode NeuralPlasticityExperiment} is made from; all of it has defaults. */
 export interface ExperimentConfig extends RunListeners {
@@ -57,6 +63,8 @@ export interface ExperimentConfig extends RunListeners {
   pruningLevel?: number;
   /** How they are chosen. */
   pruningStrategy?: Strategy;
+  /** Whether pruned heads may come back; {@linkcode PruningMode}. */
+  pruningMode?: PruningModeName;
   /** AdamW's highest learning rate. */
   learningRate?: number;
   /** Whether what happens is told on stderr. */
@@ -124,6 +132,7 @@ export class NeuralPlasticityExperiment implements Disposable {
         max_length: config.maxLength,
         pruning_level: config.pruningLevel,
         strategy: config.pruningStrategy,
+        pruning_mode: config.pruningMode,
         learning_rate: config.learningRate,
       }),
     });
@@ -456,14 +465,16 @@ export class NeuralPlasticityExperiment implements Disposable {
 
   #cycleResults(ended: EndedCycle): PruningCycleResults {
     const { config: { L, NH }, live } = this.run.materials.model;
-    const gone = new Set(
-      this.run.cycles.filter(({ cycle }) => cycle <= ended.cycle)
-        .flatMap(({ pruned_heads }) => pruned_heads).map(String),
-    );
+    const gone = new Set<string>();
+    for (const { pruned_heads, revived_heads = [] } of this.run.cycles.slice(0, ended.cycle)) {
+      for (const head of pruned_heads) gone.add(String(head));
+      for (const head of revived_heads) gone.delete(String(head));
+    }
     const { training_steps: step, train_loss, loss_after_finetuning: final } = ended;
     return {
       cycle: ended.cycle,
       pruned_heads: ended.pruned_heads,
+      ...(ended.revived_heads && { revived_heads: ended.revived_heads }),
       pruning_mask: Array.from(
         { length: L },
         (_, layer) =>

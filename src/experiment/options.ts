@@ -19,6 +19,15 @@ export type DeviceChoice = typeof DEVICES[number];
 /** The model that comes with Pollard, as `model_name`. */
 export const EMBEDDED_MODEL = "embedded";
 
+/** What `pruning_mode` may be. */
+export const PRUNING_MODES = ["compressed", "adaptive"] as const;
+
+/**
+ * `compressed`: pruned heads are gone for good. `adaptive`: they are kept aside, and come back in a
+ * later cycle where opening them would lower the loss; as many others go in their place.
+ */
+export type PruningModeName = typeof PRUNING_MODES[number];
+
 /** All that decides what an experiment does: the same options and adapter give the same bits. */
 export interface ExperimentOptions {
   /** `embedded`, or the path or URL of a Hugging Face GPT-2 folder. */
@@ -55,6 +64,8 @@ export interface ExperimentOptions {
   readonly cycles: number;
   /** Which heads go first. */
   readonly strategy: Strategy;
+  /** Whether pruned heads are gone for good, or may come back where they look worth it. */
+  readonly pruning_mode: PruningModeName;
   /** L1 weight of the controller's gates. */
   readonly controller_reg_weight: number;
   /** Optimizer steps from one update of the controller to the next. */
@@ -84,6 +95,7 @@ export const DEFAULTS: ExperimentOptions = Object.freeze({
   pruning_level: 0.3,
   cycles: 3,
   strategy: "importance",
+  pruning_mode: "compressed",
   controller_reg_weight: 1e-4,
   controller_update_freq: 10,
   controls: true,
@@ -109,6 +121,7 @@ export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>>
   pruning_level: number({ min: 0, max: 1 }),
   cycles: whole(1, 1000),
   strategy: { kind: "choice", choices: STRATEGY_NAMES },
+  pruning_mode: { kind: "choice", choices: PRUNING_MODES },
   controller_reg_weight: number({ min: 0 }),
   controller_update_freq: whole(1),
   controls: { kind: "flag" },

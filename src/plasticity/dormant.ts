@@ -17,6 +17,8 @@ import type { PlasticModel } from "./plastic_model.ts";
 export interface DormantMetrics {
   /** d loss / d gate of all heads that were measured, `[L, NH]`; NaN for the others. */
   gateGrad: Float32Array;
+  /** Mean attention entropy of a row over the ln of the keys it sees, likewise. */
+  entropy: Float32Array;
   /** Correlation of each pruned head's activity with its layer's live heads', `[L, NH]`. */
   liveCorrelation: Float32Array;
 }
@@ -59,10 +61,10 @@ export async function measureDormant(
       })
     );
   }
-  const { gateGrad } = await trainer.readMetrics();
+  const { gateGrad, entropy } = await trainer.readMetrics();
   const tokens = batches.reduce((sum, { inputs }) => sum + inputs.length, 0);
   const filled = norms.map((heads) =>
     heads.map((own) => own.length > 0 ? own : new Array<number>(tokens).fill(0))
   );
-  return { gateGrad, liveCorrelation: liveCorrelations(filled, live) };
+  return { gateGrad, entropy, liveCorrelation: liveCorrelations(filled, live) };
 }

@@ -74,11 +74,13 @@ export function phaseBands(run: RunRecord): Band[] {
   return bands;
 }
 
-/** Who died when in the pruned arm, by `"layer,head"`. */
+/** Who died when in the pruned arm, and is dead at its end, by `"layer,head"`. */
 export function deaths(run: RunRecord): Map<string, Death> {
   const found = new Map<string, Death>();
   for (const row of run.events) {
-    if (row.event === "prune" && row.arm === "pruned") found.set(`${row.layer},${row.head}`, row);
+    if (row.arm !== "pruned") continue;
+    if (row.event === "prune") found.set(`${row.layer},${row.head}`, row);
+    else if (row.event === "grow") found.delete(`${row.layer},${row.head}`); // it came back
   }
   return found;
 }
