@@ -246,6 +246,7 @@ export {
 } from "./src/experiment/experiment_state.ts";
 export {
   type ExperimentConfig,
+  type ExperimentEvent,
   NeuralPlasticityExperiment,
   PruningMode,
   PruningStrategy,
@@ -260,6 +261,7 @@ export {
   type WarmupResults,
 } from "./src/experiment/experiment_results.ts";
 export { type WarmupEnd, type WarmupParts, type WarmupSegment } from "./src/plasticity/warmup.ts";
+export { type RecordListeners } from "./src/experiment/recorder.ts";
 export { ExperimentRun } from "./src/experiment/experiment_run.ts";
 export { type RunFolder } from "./src/experiment/run_folder.ts";
 export { DivergedError } from "./src/experiment/lockstep.ts";

@@ -174,6 +174,34 @@ Deno.test("the whole experiment in one call reads the test text once", async () 
   assert.equal(written.cycles[0].analysis, undefined, "results.json holds what it documents");
 });
 
+Deno.test("everything that is recorded is told, by iterator and callback alike", async () => {
+  const rows: number[] = [];
+  const experiment = await new NeuralPlasticityExperiment({
+    ...config,
+    onMetric: ({ arm, loss, step }) => arm === "pruned" && loss !== undefined && rows.push(step),
+  }).setup();
+  const told: string[] = [], steps: number[] = [];
+  const events = experiment.events(), early = experiment.events();
+  const reading = (async () => {
+    for await (const event of events) {
+      if (event.kind === "event") told.push(event.row.event);
+      if (event.kind === "metric" && event.row.arm === "pruned" && event.row.loss !== undefined) {
+        steps.push(event.row.step);
+      }
+    }
+  })();
+  await experiment.runWarmup({ maxSteps: 7, minSteps: 7 });
+  for await (const { kind } of early) {
+    assert.equal(kind, "event"); // the phase
+    break; // a reader may leave
+  }
+  experiment.dispose();
+  await reading;
+  assert.deepEqual(steps, [1, 2, 3, 4, 5, 6, 7]);
+  assert.deepEqual(rows, steps);
+  assert.deepEqual(told, ["phase", "checkpoint"]);
+});
+
 Deno.test("in adaptive mode heads come back where that would lower the loss", async () => {
   using experiment = await new NeuralPlasticityExperiment({
     ...config,

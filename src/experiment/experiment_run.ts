@@ -109,7 +109,7 @@ export class ExperimentRun implements Disposable {
       tokensSeen: this.#lockstep.tokensSeen,
       cycle: this.#cursor.cycle,
       elapsed: this.#elapsed(),
-    }));
+    }), listeners);
     const { warmup_steps, cycles, finetuning_steps, training_steps } = options;
     const horizon = training_steps || warmup_steps + cycles * finetuning_steps;
     this.#lockstep = new Lockstep(

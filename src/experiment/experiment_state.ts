@@ -6,6 +6,7 @@
 import type { ManagerState } from "../controller/manager.ts";
 import type { RandomState } from "../random.ts";
 import type { CycleResult, Phase } from "../record.ts";
+import type { RecordListeners } from "./recorder.ts";
 import type { LockstepState } from "./lockstep.ts";
 
 /** What a run tells while it goes on. */
@@ -25,7 +26,7 @@ export interface RunProgress {
 }
 
 /** Who is told. */
-export interface RunListeners {
+export interface RunListeners extends RecordListeners {
   /** Every second or so while training. */
   onProgress?(progress: RunProgress): void;
   /** A line for the terminal: a pruning, a result. */

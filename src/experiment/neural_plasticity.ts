@@ -12,8 +12,9 @@ import { Gpu } from "../gpu/device.ts";
 import { importanceScores, type Strategy } from "../plasticity/scores.ts";
 import { detectWarmupEnd, SMOOTHING, warmupSegments } from "../plasticity/warmup.ts";
 import { checkNumber } from "../ranges.ts";
-import type { Results } from "../record.ts";
+import type { EventRow, MetricRow, Results } from "../record.ts";
 import { scoreArm } from "./analysis.ts";
+import { EventQueue } from "./event_queue.ts";
 import type {
   AttentionAnalysis,
   EvaluationResults,
@@ -24,7 +25,7 @@ import type {
   WarmupResults,
 } from "./experiment_results.ts";
 import { type ExperimentRun, headRows } from "./experiment_run.ts";
-import type { EndedCycle, RunListeners, WarmedUp } from "./experiment_state.ts";
+import type { EndedCycle, RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
 import { checkOptions, type ExperimentOptions, type PruningModeName } from "./options.ts";
 import { environmentRecord, readOptions, resumeExperiment, startExperiment } from "./run.ts";
 
@@ -75,6 +76,17 @@ export interface ExperimentConfig extends RunListeners {
   gpu?: Gpu;
 }
 
+/** Something that happened. */
+export type ExperimentEvent =
+  /** A line of `metrics.jsonl`: a step, or a look at the validation text. */
+  | { readonly kind: "metric"; readonly row: MetricRow }
+  /** A line of `events.jsonl`: a phase, a pruning, a checkpoint, ... */
+  | { readonly kind: "event"; readonly row: EventRow }
+  /** How far it is. */
+  | { readonly kind: "progress"; readonly progress: RunProgress }
+  /** A sentence for people. */
+  | { readonly kind: "message"; readonly line: string };
+
 /** What `generateExamples` continues where nothing else is asked. */
 const PROMPTS = {
   story: "Once upon a time",
@@ -109,6 +121,7 @@ export class NeuralPlasticityExperiment implements Disposable {
   /** Cycles whose results have been returned since the folder was opened. */
   #returned = 0;
   #final: LossMetrics | undefined;
+  readonly #events = new EventQueue<ExperimentEvent>();
 
   /**
    * Checks the options; nothing is loaded yet.
@@ -157,15 +170,28 @@ export class NeuralPlasticityExperiment implements Disposable {
    */
   async setup(): Promise<this> {
     if (this.#run) return this;
-    const { verbose, onMessage, onProgress } = this.#config;
+    const { verbose, onMessage, onProgress, onMetric, onEvent } = this.#config;
     const gpu = this.#config.gpu ??
       this.#owned.use(await Gpu.open({ device: this.options.device }));
+    const queue = this.#events;
     const listeners: RunListeners = {
-      onMessage: (line) => {
+      onMessage(line) {
         onMessage?.(line);
         if (verbose) console.error(line);
+        queue.push({ kind: "message", line });
       },
-      ...(onProgress && { onProgress }),
+      onProgress(progress) {
+        onProgress?.(progress);
+        queue.push({ kind: "progress", progress });
+      },
+      onMetric(row) {
+        onMetric?.(row);
+        queue.push({ kind: "metric", row });
+      },
+      onEvent(row) {
+        onEvent?.(row);
+        queue.push({ kind: "event", row });
+      },
     };
     this.#gpu = gpu;
     this.#run = this.#owned.use(
@@ -181,6 +207,20 @@ export class NeuralPlasticityExperiment implements Disposable {
   get run(): ExperimentRun {
     if (!this.#run) throw new TypeError("Call setup() first");
     return this.#run;
+  }
+
+  /**
+   * Everything that happens from now on, as it is recorded, until the experiment is disposed.
+   *
+   * ```ts ignore
+   * for await (const event of experiment.events()) {
+   *   if (event.kind === "metric") console.log(event.row.step, event.row.loss);
+   * }
+   * ```
+   */
+  events(): AsyncIterableIterator<ExperimentEvent> {
+    const own = this.#events[Symbol.asyncIterator]();
+    return { ...own, [Symbol.asyncIterator]: () => own as AsyncIterableIterator<ExperimentEvent> };
   }
 
   /** The run's folder. */
@@ -504,6 +544,7 @@ export class NeuralPlasticityExperiment implements Disposable {
 
   /** Frees every model, and the device where it is its own. The run's folder stays. */
   dispose(): void {
+    this.#events.end();
     this.#owned.dispose();
     this.#owned = new DisposableStack();
     this.#run = undefined;

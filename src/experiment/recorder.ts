@@ -34,14 +34,24 @@ export type Measured = Partial<
   Pick<MetricRow, "loss" | "eval_loss" | "perplexity" | "learning_rate" | "grad_norm">
 >;
 
+/** Who is told of every row, once it is written. */
+export interface RecordListeners {
+  /** A line of `metrics.jsonl`. */
+  onMetric?(row: MetricRow): void;
+  /** A line of `events.jsonl`. */
+  onEvent?(row: EventRow): void;
+}
+
 /** Appends to a run's logs. */
 export class Recorder {
   readonly #folder: RunFolder;
   readonly #position: () => Position;
+  readonly #listeners: RecordListeners;
 
-  constructor(folder: RunFolder, position: () => Position) {
+  constructor(folder: RunFolder, position: () => Position, listeners: RecordListeners = {}) {
     this.#folder = folder;
     this.#position = position;
+    this.#listeners = listeners;
   }
 
   /** A row of `metrics.jsonl` for an arm as it stands. */
@@ -62,13 +72,16 @@ export class Recorder {
   /** Writes rows of `metrics.jsonl`. */
   async metrics(rows: readonly MetricRow[]): Promise<void> {
     await this.#folder.append("metrics.jsonl", rows.map(line).join(""));
+    for (const row of rows) this.#listeners.onMetric?.(row);
   }
 
   /** Writes a line of `events.jsonl`. */
   async event(event: EventBody, arm: ArmName = "pruned"): Promise<void> {
     const { step, cycle, elapsed } = this.#position();
     const time = Math.round(elapsed * 1e3) / 1e3;
-    await this.#folder.append("events.jsonl", line({ step, time, cycle, arm, ...event }));
+    const row = { step, time, cycle, arm, ...event } as EventRow;
+    await this.#folder.append("events.jsonl", line(row));
+    this.#listeners.onEvent?.(row);
   }
 
   /** Writes every head's row of `heads.csv`: what was measured, its gate, and its score if any. */
