@@ -72,6 +72,10 @@ Examples:
   deno task upgrayedd --model ./gpt2 --dataset ./my.txt --cycles 5 --run_inference
   deno task upgrayedd --resume_from upgraded/RUN`;
 
+/** Options that are on or off; each can be switched off on the command line. */
+const FLAGS = Object.entries(UPGRADE_RULES).filter(([, rule]) => rule.kind === "flag")
+  .map(([name]) => name);
+
 /** The options that may stand beside `--resume_from`: they do not change what is computed. */
 const BESIDE_RESUME = ["resume_from", "json", "verbose"];
 
@@ -99,16 +103,19 @@ export async function parseUpgrade(
     }
     return { resume: values.resume_from as string, ...shared };
   }
-  if (given.includes("no_controls")) {
-    if (given.includes("controls")) refuse("controls and no_controls cannot both be given");
-    given.push("controls");
+  for (const name of FLAGS) {
+    if (!given.includes(`no_${name}`)) continue;
+    if (given.includes(name)) refuse(`${name} and no_${name} cannot both be given`);
+    given.push(name);
   }
   const own = Object.fromEntries(
     given.filter((name) => name in UPGRADE_RULES).map((name) => [name, values[name]]),
   );
   return await preparing(async () => {
     const file = values.json_config as string | undefined;
-    const options = checkUpgradeOptions({ ...file ? await readConfig(file) : {}, ...own });
+    const config = file ? await readConfig(file) : {};
+    if ("dataset" in own && !("data_path" in own)) delete config.data_path; // it stands in for dataset
+    const options = checkUpgradeOptions({ ...config, ...own });
     return { options, dryRun: values.dry_run === true, ...shared };
   });
 }
@@ -147,7 +154,13 @@ export function upgradeCommand(): AnyCommand {
     command.addOption(option);
     return option;
   };
-  add("--no_controls", "leave the controls out", "Upgrade:").implies({ controls: false });
+  for (const name of FLAGS) {
+    const help = name === "controls"
+      ? "leave the controls out"
+      : `not ${name}, whatever a file says`;
+    const option = add(`--no_${name}`, help, "Upgrade:").implies({ [name]: false });
+    if (name !== "controls") option.hideHelp();
+  }
   add("--dry_run", "say what would be done, with memory and time; write nothing", "Output:");
   add("--json_config <file>", "options from a JSON file; the command line wins", "Output:")
     .argParser(textOption("json_config"));

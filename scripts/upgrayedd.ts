@@ -87,8 +87,10 @@ function plan({ options, materials, upgrade }: PreparedUpgrade, estimate: RunEst
     ["controls", options.controls ? "unpruned twin, random pruning and growth" : "none"],
     [
       "memory",
-      `${size(estimate.device_bytes)} on the device, allocated and counted; a run folder of at ` +
-      `most ${size(estimate.disk_bytes)}`,
+      `${size(estimate.device_bytes)} on the device, allocated and counted; up to ` +
+      `${size(estimate.host_bytes)} on the host; a run folder of at most ${
+        size(estimate.disk_bytes)
+      }`,
     ],
     [
       "time",

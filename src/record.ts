@@ -295,7 +295,7 @@ export interface PlasticityCycle {
   success: boolean;
   /** Why it was not kept. */
   failure?: string;
-  /** Whether its transformation came from memory. */
+  /** Whether its strategies (under `static` its whole plan) came from memory. */
   replayed: boolean;
   /** How heads to prune were chosen, and the share of the live heads. */
   pruning_strategy: string;
@@ -311,13 +311,13 @@ export interface PlasticityCycle {
   pruned_heads: [number, number][];
   /** Heads that it brought back. */
   grown_heads: [number, number][];
-  /** Before anything was done. */
+  /** Before anything was done, the controller's moves among it. */
   initial: PlasticityMeasure;
   /** After pruning. */
   pruned: PlasticityMeasure;
   /** After growth, whose heads have next to no influence yet. */
   grown: PlasticityMeasure;
-  /** After training. */
+  /** After training; its numbers are null where the loss was no longer a number. */
   final: PlasticityMeasure;
   /** Validation loss of the unpruned twin after the same training steps, where controls run. */
   unpruned_twin_loss?: number;
@@ -409,9 +409,14 @@ export interface IntegrationResults {
   improvement: number;
   /** Test loss of the best model, nats per token. */
   test_loss: number;
+  /** The same of `models/best`, loaded again from disk. */
+  reloaded_loss: number;
   /** The unpruned twin's. */
   unpruned_twin_loss?: number;
-  /** Random pruning's and growth's, as many heads each. */
+  /**
+   * Random pruning's and growth's: as many heads each, the same batches, the same boost for what
+   * grew; kept and undone with the model under study.
+   */
   random_pruning_loss?: number;
   /** Heads that the best model computes. */
   active_heads: number;

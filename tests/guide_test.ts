@@ -25,7 +25,6 @@ const sight = (metrics: HeadMetrics): Sight => ({
   growing: [],
 });
 const outcome = (given: Partial<CycleFeedback>): CycleFeedback => ({
-  cycle: 1,
   cycle_success: true,
   perplexity_improvement: 0.1,
   head_reduction: 0.25,
@@ -79,14 +78,14 @@ Deno.test("heads that grew are judged by what became of the perplexity", () => {
 Deno.test("outcomes move step sizes and preferences within bounds, and state goes on", async () => {
   const guide = begin();
   for (let cycle = 1; cycle <= 9; cycle++) {
-    guide.feedback(outcome({ cycle, cycle_success: false, pruned_heads: [] }));
+    guide.feedback(outcome({ cycle_success: false, pruned_heads: [] }));
   }
   const { scale, preferences } = guide.toJSON();
   assert.deepEqual([scale, preferences.taylor], [0.125, 0.25]);
   const copy = AnnGuide.fromJSON(structuredClone(guide.toJSON()));
   assert.deepEqual(await copy.advise(sight(metrics)), await guide.advise(sight(metrics)));
   assert.deepEqual(copy.gates(), guide.gates());
-  for (let cycle = 1; cycle <= 40; cycle++) guide.feedback(outcome({ cycle, pruned_heads: [] }));
+  for (let cycle = 1; cycle <= 40; cycle++) guide.feedback(outcome({ pruned_heads: [] }));
   assert.deepEqual([guide.toJSON().scale, guide.toJSON().preferences.taylor], [1, 4]);
   assert.throws(() => AnnGuide.fromJSON({ ...guide.toJSON(), scale: 7 }), RangeError);
   assert.throws(() => guide.feedback(outcome({ controller_lr: -1 })), /controller_lr/);

@@ -261,7 +261,7 @@ export function syntheticIntegration(made: Made = {}): IntegrationRecord {
   run.results = {
     ...{ baseline_perplexity: baseline, best_perplexity: reached },
     ...{ best_cycle: best?.cycle ?? 0, improvement: 1 - reached / baseline },
-    test_loss: 3.2141,
+    ...{ test_loss: 3.2141, reloaded_loss: 3.2141 },
     ...(controls && { unpruned_twin_loss: 3.2025, random_pruning_loss: 3.2398 }),
     ...{ active_heads: best?.final.heads ?? total, total_heads: total },
     cycles_completed: cycles.length,

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { loadModel } from "../src/data/model_files.ts";
 import {
   ControllerPlasticityIntegration,
+  prepareIntegration,
   resumeIntegration,
   startIntegration,
 } from "../src/experiment/integration.ts";
@@ -13,6 +14,10 @@ import {
 } from "../src/experiment/integration_options.ts";
 import type { IntegrationCycle } from "../src/record.ts";
 import { integrationVerdict } from "../src/report/integration.ts";
+import { Activations } from "../src/gpt2/activations.ts";
+import { Evaluator } from "../src/gpt2/evaluate.ts";
+import { Gpt2 } from "../src/gpt2/model.ts";
+import { assertClose } from "./close.ts";
 import { gpu } from "./gpu.ts";
 import { makeTiny } from "./tiny.ts";
 
@@ -78,6 +83,11 @@ for (const controller_type of CONTROLLER_TYPES) {
 Deno.test("cycles that fail are undone, and the run ends with the model it began with", async () => {
   const { results } = await run({ max_perplexity_increase: 0, learning_rate: 1, max_cycles: 5 });
   assert.ok(results.cycle_metrics.every(({ success }) => !success));
+  const [first, second] = results.cycle_metrics;
+  assert.deepEqual([first, second].map(({ growth_ratio }) => growth_ratio), [0.5, 0.7]);
+  assert.deepEqual([first, second].map(({ training_steps }) => training_steps), [6, 7]);
+  assertClose([second.advice.controller_lr], [0.01 * 0.9 / 2], { atol: 1e-12 });
+  assert.deepEqual(second.advice.preferences, { [first.pruning_strategy]: 0.5 });
   assert.equal(results.best_cycle, 0);
   assert.equal(results.active_heads, 8);
   assert.equal(results.improvement, 0);
@@ -91,6 +101,51 @@ Deno.test("cycles that fail are undone, and the run ends with the model it began
   const { unpruned_twin_loss: _, ...alone } = results;
   assert.match(integrationVerdict(alone), /No unpruned twin was trained/);
   assert.match(verdict, /It is of the start: no cycle made a better one; 0 of 3 cycles kept/);
+});
+
+/** The loss of a model on the run's validation text, computed apart from the run. */
+async function validationLoss(path: string): Promise<number> {
+  const { options: own, materials } = await prepareIntegration(options);
+  const { config, weights, live } = await loadModel(path);
+  using model = new Gpt2(gpu, config, weights, live);
+  const { batch_size: B, sequence_length: T } = own;
+  using acts = new Activations(model, { B, T, training: false });
+  using evaluator = new Evaluator(model, acts);
+  return (await evaluator.evaluate(materials.validation)).loss;
+}
+
+Deno.test("each cycle is asked what the last one taught, and runs end where they no longer pay", async () => {
+  // next to nothing is learned: every cycle is kept, and none improves the perplexity by 1 %
+  const { results, folder } = await run({
+    ...{ learning_rate: 1e-9, max_perplexity_increase: 5, max_degeneration_score: 5 },
+    ...{ max_cycles: 5, controls: false, pruning_level: 0.3, training_steps: 5 },
+  });
+  assert.equal(results.cycles_completed, 3);
+  assert.match(results.stopped, /improved the perplexity by less than 1 %/);
+  const cycles = results.cycle_metrics;
+  assert.ok(cycles.every(({ success }) => success));
+  assert.deepEqual(cycles.map(({ growth_ratio }) => growth_ratio), [0.5, 0.3, 0.3]);
+  cycles.forEach(({ pruning_level, advice, training_steps }, i) => {
+    assert.equal(pruning_level, Math.min(0.8, advice.pruned_percent / 100 + 0.3));
+    assertClose([advice.controller_lr], [0.01 * 0.9 ** i], { atol: 1e-12 });
+    assert.equal(training_steps, 5);
+  });
+  assert.ok(cycles[2].advice.pruned_percent > 0, "pruned heads are not active");
+  const taught: Record<string, number> = {};
+  for (const { advice, pruning_strategy: strategy, head_reduction } of cycles) {
+    assert.deepEqual(advice.preferences, taught);
+    taught[strategy] = (taught[strategy] ?? 1) * (1 + Math.max(0, head_reduction));
+  }
+  // what was measured is what was saved, gates and all
+  const own = await validationLoss(options.model_name!);
+  assertClose([Math.log(results.baseline_perplexity)], [own], { atol: 0, rtol: 1e-5 });
+  for (const { cycle, final } of cycles) {
+    const saved = await validationLoss(folder.path("models", `cycle_${cycle}`));
+    assertClose([saved], [final.loss], { atol: 0, rtol: 1e-5, what: `cycle ${cycle}` });
+  }
+  const best = await validationLoss(folder.path("models", "best"));
+  assertClose([Math.exp(best)], [results.best_perplexity], { atol: 0, rtol: 1e-5 });
+  assertClose([results.reloaded_loss], [results.test_loss], { atol: 0, rtol: 1e-5 });
 });
 
 Deno.test("a run that was stopped goes on with the same bits", async () => {
@@ -121,7 +176,9 @@ Deno.test("a run that was stopped goes on with the same bits", async () => {
 });
 
 Deno.test("a later run remembers what an earlier one found", async () => {
-  const { folder, results } = await run({ max_perplexity_increase: 5, max_cycles: 2 });
+  const { folder, results } = await run({
+    ...{ max_perplexity_increase: 5, max_cycles: 2, controls: false },
+  });
   assert.ok(results.cycle_metrics[0].success);
   const file = folder.path("memory", "transformations.json");
   const kept = JSON.parse(await Deno.readTextFile(file));
@@ -129,7 +186,9 @@ Deno.test("a later run remembers what an earlier one found", async () => {
   assert.ok(kept.transformations.length >= 1);
   // with nothing else to draw from, and every draw a replay, the first cycle does it again
   await Deno.writeTextFile(file, JSON.stringify({ ...kept, replay_probability: 1 }));
-  const later = await run({ max_perplexity_increase: 5, max_cycles: 1, memory: folder.dir });
+  const later = await run({
+    ...{ max_perplexity_increase: 5, max_cycles: 1, memory: folder.dir, controls: false },
+  });
   const [cycle] = later.results.cycle_metrics;
   assert.ok(cycle.replayed);
   assert.ok(
@@ -179,6 +238,7 @@ Deno.test("gates move within a cycle as often as asked, and a failed cycle forge
   const gatesOf = async (update_frequency: number, given: Partial<IntegrationOptions> = {}) => {
     const { results } = await run({
       ...{ controller_type: "rule", max_cycles: 1, update_frequency, max_perplexity_increase: 5 },
+      controls: false,
       ...given,
     });
     return results.cycle_metrics[0];

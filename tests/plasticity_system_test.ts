@@ -1,7 +1,8 @@
 /** Plasticity cycles on a tiny model: what they do, what they undo, and what they learn. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Lockstep } from "../src/experiment/lockstep.ts";
+import { scoreArm } from "../src/experiment/analysis.ts";
+import { DivergedError, Lockstep } from "../src/experiment/lockstep.ts";
 import { checkOptions } from "../src/experiment/options.ts";
 import {
   AdaptivePlasticitySystem,
@@ -11,8 +12,9 @@ import { Recorder } from "../src/experiment/recorder.ts";
 import { RunFolder } from "../src/experiment/run_folder.ts";
 import { loadMaterials } from "../src/experiment/setup.ts";
 import { TransformationMemory } from "../src/plasticity/memory.ts";
-import { REGROWTHS } from "../src/plasticity/regrow.ts";
-import { readRun } from "../src/report/read.ts";
+import type { Regrowth } from "../src/plasticity/regrow.ts";
+import { importanceScores } from "../src/plasticity/scores.ts";
+import { takeHead } from "../src/gpt2/heads.ts";
 import { gpu } from "./gpu.ts";
 import { makeTiny } from "./tiny.ts";
 
@@ -66,13 +68,13 @@ async function everything(
   { system, lockstep }: { system: AdaptivePlasticitySystem; lockstep: Lockstep },
 ) {
   const { state, tensors } = await lockstep.save();
-  const { random, rates } = system.state;
+  const { random, factors } = system.state;
   return {
     state,
     tensors: tensors.map(({ name, data }) => [name, new Uint8Array(data.slice().buffer)]),
     gates: lockstep.arms.map((arm) => arm.effectiveGates),
     random,
-    rates,
+    factors,
   };
 }
 
@@ -96,10 +98,8 @@ Deno.test("a cycle prunes, grows and learns, and its controls do as much", async
   const { degeneration, quality } = cycle.final;
   assert.ok(degeneration! >= 0 && degeneration! <= 5 && quality! >= 0 && quality! <= 1);
   assert.equal(cycle.pruned.degeneration, undefined, "what was not measured is absent");
-  const { events } = await readRun(folder.dir).catch(async () => ({
-    events: (await Deno.readTextFile(join(folder.dir, "events.jsonl"))).trim().split("\n")
-      .map((line) => JSON.parse(line)),
-  }));
+  const events = (await Deno.readTextFile(join(folder.dir, "events.jsonl"))).trim().split("\n")
+    .map((line) => JSON.parse(line));
   const count = (event: string, arm: string) =>
     events.filter((row) => row.event === event && row.arm === arm).length;
   assert.deepEqual(
@@ -129,6 +129,98 @@ Deno.test("a failed cycle is undone to the last bit, and leaves only what it tau
   // the same rollback again, from the same state, after another choice
   await system.runCycle({ ...plan, cycle: 2 });
   assert.deepEqual(await everything(own), before);
+});
+
+Deno.test("texts that degenerate undo a cycle, and so does a loss that is no longer a number", async () => {
+  using own = await begin({ max_degeneration_score: -0.1 });
+  const { system, lockstep } = own;
+  const before = await everything(own);
+  const degenerate = await system.runCycle(plan);
+  assert.equal(degenerate.success, false);
+  assert.match(degenerate.failure!, /^texts degenerated: score \d\.\d\d, above -0.1$/);
+  assert.ok(Number.isFinite(degenerate.final.loss));
+  assert.deepEqual(await everything(own), before);
+
+  lockstep.read = () => Promise.reject(new DivergedError("the loss became NaN"));
+  const diverged = await system.runCycle({ ...plan, cycle: 2 });
+  assert.deepEqual([diverged.success, diverged.failure], [false, "the loss became NaN"]);
+  assert.ok(Number.isNaN(diverged.final.loss) && Number.isNaN(diverged.perplexity_improvement));
+  assert.deepEqual(await everything(own), before);
+  lockstep.read = Lockstep.prototype.read;
+  assert.ok(Number.isFinite((await system.runCycle({ ...plan, cycle: 3 })).final.loss));
+});
+
+Deno.test("grown heads learn faster in both models, and hold on while they grow", async () => {
+  const losses = async (growth_boost: number) => {
+    using own = await begin({ growth_boost, regrowth: "fresh" });
+    const cycle = await own.system.runCycle({ ...plan, training_steps: 12 });
+    return [cycle.final.loss, cycle.random_pruning_loss!, cycle.unpruned_twin_loss!];
+  };
+  const [even, fast] = [await losses(1), await losses(5)];
+  assert.notEqual(even[0], fast[0], "the model under study");
+  assert.notEqual(even[1], fast[1], "the random control");
+  assert.equal(even[2], fast[2], "the twin has grown nothing");
+
+  using own = await begin();
+  const { system, lockstep: { pruned } } = own;
+  const first = await system.runCycle(plan);
+  const { live } = pruned.model;
+  const second = await system.runCycle({ ...plan, cycle: 2 });
+  const has = (heads: [number, number][], [layer, head]: [number, number]) =>
+    heads.some((one) => one[0] === layer && one[1] === head);
+  for (const grown of first.grown_heads) {
+    assert.ok(!has(second.pruned_heads, grown), `${grown} grows still, and ${live} could go`);
+  }
+  // others were stored, so what has just been pruned stays away
+  assert.ok(second.grown_heads.every((grown) => !has(second.pruned_heads, grown)));
+  const nothing = await system.runCycle({ ...plan, cycle: 3, pruning_level: 0, growth_ratio: 0 });
+  assert.deepEqual([nothing.pruned_heads, nothing.grown_heads], [[], []]);
+
+  // with heads stored, growing and boosted, a rollback still puts back every bit
+  system.options.max_perplexity_increase = -0.9;
+  const state = await everything(own);
+  assert.ok(state.state.arms[0].growing!.length > 0 && state.state.arms[0].stored!.length > 0);
+  assert.equal((await system.runCycle({ ...plan, cycle: 4 })).success, false);
+  assert.deepEqual(await everything(own), state);
+});
+
+Deno.test("heads grow as they were, from the layer's most useful head, or anew", async () => {
+  const grown = async (regrowth: Regrowth) => {
+    using own = await begin({ regrowth });
+    const { system, lockstep: { pruned: arm } } = own;
+    const names = system.ratings.names("growth");
+    const zero = Object.fromEntries(names.map((name) => [name, 0]));
+    const before = await arm.state();
+    const { grown_heads: [[layer, head]] } = await system.runCycle({
+      ...plan,
+      training_steps: 0,
+      preferences: { growth: { ...zero, balanced: 1 } },
+    });
+    const now = await arm.state();
+    const take = ({ live, weights }: typeof now, place: { layer: number; head: number }) =>
+      [...takeHead(arm.config, weights, live, place).values()].flatMap((values) => [...values]);
+    const own_ = take(now, { layer, head });
+    const { metrics } = await scoreArm(arm, materials.calibration, {
+      strategy: "importance",
+      gates: arm.effectiveGates,
+      random: () => 0,
+    });
+    const scores = importanceScores(metrics, arm.effectiveGates);
+    // by importance as it is now; the grown head itself has next to none
+    const others = now.live[layer].filter((one) => one !== head)
+      .sort((a, b) => scores[layer * 4 + b] - scores[layer * 4 + a]);
+    const distance = (other: number[]) => Math.hypot(...own_.map((x, i) => x - other[i]));
+    return {
+      warm: distance(take(before, { layer, head })),
+      useful: distance(take(now, { layer, head: others[0] })),
+      least: distance(take(now, { layer, head: others.at(-1)! })),
+      others: others.length,
+    };
+  };
+  const warm = await grown("warm"), donor = await grown("donor"), fresh = await grown("fresh");
+  assert.equal(warm.warm, 0);
+  assert.ok(donor.others > 1 && donor.useful < 0.5 * donor.least, JSON.stringify(donor));
+  assert.ok(fresh.warm > 0.1 && fresh.useful > 0.1, JSON.stringify(fresh));
 });
 
 Deno.test("the same seed gives the same cycles, and a saved state goes on with them", async () => {
@@ -181,20 +273,18 @@ Deno.test("a remembered transformation is replayed, and preferences decide draws
   assert.equal(preferred.pruning_strategy, "fisher");
 });
 
-for (const regrowth of REGROWTHS) {
-  for (const growth of ["hebbian", "entropy_gap"]) {
-    Deno.test(`heads grow ${regrowth}, chosen by ${growth}`, async () => {
-      using own = await begin({ regrowth });
-      const names = own.system.ratings.names("growth");
-      const zero = Object.fromEntries(names.map((name) => [name, 0]));
-      const cycle = await own.system.runCycle({
-        ...plan,
-        preferences: { growth: { ...zero, [growth]: 1 } },
-      });
-      assert.equal(cycle.growth_strategy, growth);
-      assert.equal(cycle.grown_heads.length, 1);
-      assert.ok(Number.isFinite(cycle.final.loss));
-      assert.deepEqual(own.lockstep.pruned.growing.length, 1, "its influence still rises");
+for (const growth of ["hebbian", "entropy_gap"]) {
+  Deno.test(`heads grow, chosen by ${growth}`, async () => {
+    using own = await begin();
+    const names = own.system.ratings.names("growth");
+    const zero = Object.fromEntries(names.map((name) => [name, 0]));
+    const cycle = await own.system.runCycle({
+      ...plan,
+      preferences: { growth: { ...zero, [growth]: 1 } },
     });
-  }
+    assert.equal(cycle.growth_strategy, growth);
+    assert.equal(cycle.grown_heads.length, 1);
+    assert.ok(Number.isFinite(cycle.final.loss));
+    assert.deepEqual(own.lockstep.pruned.growing.length, 1, "its influence still rises");
+  });
 }

@@ -37,8 +37,6 @@ export interface Advice {
 
 /** How a cycle ended, as its controller is told. */
 export interface CycleFeedback {
-  /** 1, 2, ... */
-  cycle: number;
   /** Whether it was kept. */
   cycle_success: boolean;
   /** Relative drop of the perplexity; negative where it rose. */
@@ -49,7 +47,7 @@ export interface CycleFeedback {
   controller_lr: number;
   /** The strategy that chose the heads to prune. */
   pruning_strategy: string;
-  /** Heads that it pruned and that are gone now, or would be had it been kept. */
+  /** Heads that it pruned and did not grow again: gone now, or would be had it been kept. */
   pruned_heads: readonly HeadTuple[];
   /** Heads that it grew, likewise. */
   grown_heads: readonly HeadTuple[];

@@ -1,6 +1,6 @@
 /**
  * The controller that learns: a small network predicts what moving a head's gate does to the
- * validation loss, decides by that, and is trained on what its decisions did.
+ * calibration loss, decides by that, and is trained on what its decisions did.
  *
  * **Prediction.** A head whose gate moves by `d` changes the mean loss per token by
  *

@@ -53,19 +53,25 @@ export async function scoreArm(
  * the others, then by score, lowest first.
  *
  * @param scores L * NH scores. @param closed 1 where the controller has closed the head.
+ * @param held 1 for heads that go last, by score: they have not shown yet what they are worth.
  */
 export function choosePruned(
   scores: Float32Array,
-  { live, gates, closed, count }: {
+  { live, gates, closed, held, count }: {
     live: LiveHeads;
     gates: Float32Array;
     closed: ArrayLike<number>;
+    held?: ArrayLike<number>;
     count: number;
   },
 ): ChosenHead[] {
   const lowest = scores.reduce((a, b) => Math.min(a, Number.isFinite(b) ? b : a), Infinity);
-  // gates are below 1, so every closed head ranks below every open one
-  const ranked = scores.map((score, i) => closed[i] ? lowest - 2 + gates[i] : score);
+  const highest = scores.reduce((a, b) => Math.max(a, Number.isFinite(b) ? b : a), -Infinity);
+  const ranked = scores.map((score, i) => {
+    if (held?.[i]) return highest + 1 + score - lowest;
+    // gates are below 1, so every closed head ranks below every open one
+    return closed[i] ? lowest - 2 + gates[i] : score;
+  });
   const NH = scores.length / live.length;
   return chooseHeads(ranked, live, { count })
     .map((chosen) => ({ ...chosen, score: scores[chosen.layer * NH + chosen.head] }));

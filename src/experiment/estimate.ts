@@ -5,7 +5,9 @@
  */
 import { TrainBatches } from "../data/batches.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { Arm } from "./arm.ts";
+import { tuneMatmul } from "../kernels/tune.ts";
+import { allocateModels } from "./allocate.ts";
+import { allocationOf } from "./integration.ts";
 import type { IntegrationOptions } from "./integration_options.ts";
 import type { Materials } from "./setup.ts";
 
@@ -13,8 +15,13 @@ import type { Materials } from "./setup.ts";
 export interface RunEstimate {
   /** Parameters of the model. */
   parameters: number;
-  /** Most bytes on the device: every model with gradients, moments and activations. */
+  /**
+   * Bytes on the device: every model with gradients, moments and activations, and one more in which
+   * pruned heads are measured.
+   */
   device_bytes: number;
+  /** Bytes on the host besides the model as loaded: the state that a failed cycle goes back to. */
+  host_bytes: number;
   /** Most bytes of the run's folder. */
   disk_bytes: number;
   /** Seconds of a training step of all models, timed. */
@@ -42,16 +49,16 @@ const PER_CYCLE = { evaluations: 3, passes: 3, changes: 2 };
 export async function estimateIntegration(
   gpu: Gpu,
   options: IntegrationOptions,
-  { model: { config, live, weights }, parts, validation, calibration }: Materials,
+  materials: Materials,
 ): Promise<RunEstimate> {
-  const { batch_size: B, sequence_length: T, seed, controls, max_cycles } = options;
-  const count = controls ? 3 : 1, before = gpu.bytes;
-  using owned = new DisposableStack();
-  const arms = Array.from(
-    { length: count },
-    () => owned.use(new Arm(gpu, config, { name: "pruned", live, weights }, { B, T })),
-  );
+  const { max_cycles, seed } = options, { weights } = materials.model;
+  const { parts, validation, calibration } = materials;
+  await tuneMatmul(gpu);
+  const before = gpu.bytes;
+  using allocated = allocateModels(gpu, materials, allocationOf(options));
   const device_bytes = gpu.bytes - before;
+  const { B, T } = allocationOf(options);
+  const arms = allocated.arms.slice(1), count = arms.length; // the first measures pruned heads
   const batches = new TrainBatches(parts.train, { B, T, seed });
   const step = async () => {
     const { inputs, targets } = batches.next();
@@ -79,6 +86,7 @@ export async function estimateIntegration(
   return {
     parameters,
     device_bytes,
+    host_bytes: 2 * count * 3 * model, // held, and copied once more while it is put back
     // a checkpoint with both moments, one without for the best models, and twice while new ones
     // take the place of old ones
     disk_bytes: 2 * count * (3 + 1) * model + models * model,

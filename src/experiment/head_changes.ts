@@ -54,8 +54,9 @@ export function spareHeads({ live }: Pick<Gpt2, "live">): number {
   return live.reduce((sum, heads) => sum + Math.max(0, heads.length - 1), 0);
 }
 
-/** How many heads a share of the live ones is: one at least, and each layer keeps one. */
+/** How many heads a share of the live ones is: one at least unless it is 0; each layer keeps one. */
 export function pruneCount(model: Pick<Gpt2, "live" | "heads">, share: number): number {
+  if (share === 0) return 0;
   return Math.min(spareHeads(model), Math.max(1, Math.floor(model.heads * share)));
 }
 
@@ -64,7 +65,8 @@ export class HeadChanges {
   readonly #setting: ChangesSetting;
   readonly #regrowth: Regrowth;
   readonly #sources: RandomSources;
-  #importance: Float32Array = new Float32Array();
+  /** What the last pruning took, by arm: it does not come back in the same cycle. */
+  #taken = new Map<Arm["name"], Set<string>>();
 
   /** @param regrowth What grown heads begin with. */
   constructor(setting: ChangesSetting, regrowth: Regrowth, sources: RandomSources) {
@@ -75,14 +77,14 @@ export class HeadChanges {
 
   /**
    * Measures every live head and prunes so many of them. Heads that a controller has closed go
-   * first, then those that score lowest.
+   * first, then those that score lowest, and last those whose influence still rises.
    *
    * @throws {RangeError} If so many cannot go while every layer keeps one.
    */
   async prune(
     strategy: Strategy,
     { count, gates, onChosen }: PruneRequest,
-  ): Promise<{ chosen: ChosenHead[]; metrics: HeadMetrics }> {
+  ): Promise<{ chosen: ChosenHead[]; control: ChosenHead[]; metrics: HeadMetrics }> {
     const { lockstep, materials: { calibration }, recorder } = this.#setting;
     const arm = lockstep.pruned, { live } = arm.model, applied = arm.effectiveGates;
     const random = this.#sources.random();
@@ -92,17 +94,18 @@ export class HeadChanges {
       random: () => random.next(),
     });
     await recorder.heads(metrics, applied, scores);
-    this.#importance = importanceScores(metrics, applied);
     await onChosen?.();
     const closed = gates.map((gate) => gate <= ANN_DEFAULTS.activeThreshold ? 1 : 0);
-    const chosen = choosePruned(scores, { live, gates, closed, count });
+    const held = growingMask(arm);
+    const chosen = choosePruned(scores, { live, gates, closed, held, count });
     await this.#removeFrom(arm, chosen, strategy, gates);
-    const control = lockstep.control("random_pruning");
-    if (control) {
-      const drawn = Float32Array.from(scores, () => this.#sources.control().next());
-      await this.#removeFrom(control, chooseHeads(drawn, control.model.live, { count }), "random");
-    }
-    return { chosen, metrics };
+    const random_arm = lockstep.control("random_pruning");
+    if (!random_arm) return { chosen, control: [], metrics };
+    const own = growingMask(random_arm); // a draw is below 1
+    const drawn = Float32Array.from(scores, (_, i) => this.#sources.control().next() + own[i]);
+    const control = chooseHeads(drawn, random_arm.model.live, { count });
+    await this.#removeFrom(random_arm, control, "random");
+    return { chosen, control, metrics };
   }
 
   async #removeFrom(
@@ -112,6 +115,7 @@ export class HeadChanges {
     gates?: Float32Array,
   ): Promise<void> {
     await arm.prune(heads);
+    this.#taken.set(arm.name, new Set(heads.map(({ layer, head }) => `${layer}.${head}`)));
     for (const { layer, head, score, rank, of } of heads) {
       const gate = gates && { gate: gates[layer * arm.config.NH + head] };
       const event = { event: "prune", layer, head, strategy, score, ...gate, rank, of } as const;
@@ -119,22 +123,25 @@ export class HeadChanges {
     }
   }
 
-  /** Brings back a share of the heads that are gone, one at least, of those that were kept. */
-  async grow(strategy: GrowthStrategy, ratio: number): Promise<ChosenGrowth[]> {
+  /**
+   * Brings back a share of the heads that are gone, one at least unless the share is 0, of those that
+   * were kept. Heads that were pruned just now come only where there are no others.
+   */
+  async grow(
+    strategy: GrowthStrategy,
+    ratio: number,
+  ): Promise<{ chosen: ChosenGrowth[]; control: ChosenGrowth[] }> {
     const { lockstep } = this.#setting;
     const arm = lockstep.pruned, { live, totalHeads, heads } = arm.model;
-    const count = Math.min(
-      arm.stored.length,
-      Math.max(1, Math.floor(ratio * (totalHeads - heads))),
-    );
-    if (count === 0) return [];
     // a head that was pruned before this run began has left nothing that could come back
-    const candidates = storedByLayer(arm);
+    const candidates = this.#candidates(arm);
+    const wanted = ratio === 0 ? 0 : Math.max(1, Math.floor(ratio * (totalHeads - heads)));
+    const count = Math.min(candidates.flat().length, wanted);
+    if (count === 0) return { chosen: [], control: [] };
     const inputs = { ...await this.#growthInputs(arm, strategy), candidates };
     const chosen = chooseGrowth(scoreGrowth(strategy, inputs), live, { count, candidates });
     await this.#addTo(arm, chosen, strategy);
-    await this.#addRandom(count);
-    return chosen;
+    return { chosen, control: await this.#addRandom(count) };
   }
 
   /**
@@ -169,13 +176,24 @@ export class HeadChanges {
     await this.#addRandom(heads.length);
   }
 
-  async #addRandom(count: number): Promise<void> {
+  /** Stored heads by layer, those pruned just now only where there are no others. */
+  #candidates(arm: Arm): number[][] {
+    const all = storedByLayer(arm), taken = this.#taken.get(arm.name) ?? new Set();
+    const earlier = all.map((heads, layer) => heads.filter((h) => !taken.has(`${layer}.${h}`)));
+    return earlier.flat().length > 0 ? earlier : all;
+  }
+
+  async #addRandom(count: number): Promise<ChosenGrowth[]> {
     const control = this.#setting.lockstep.control("random_pruning");
-    if (!control) return;
+    if (!control) return [];
     const random = this.#sources.control();
     const drawn = Float32Array.from({ length: control.model.totalHeads }, () => random.next());
-    const own = { count, candidates: storedByLayer(control) };
-    await this.#addTo(control, chooseGrowth(drawn, control.model.live, own), "random");
+    const chosen = chooseGrowth(drawn, control.model.live, {
+      count,
+      candidates: this.#candidates(control),
+    });
+    await this.#addTo(control, chosen, "random");
+    return chosen;
   }
 
   /** Measures what a growth strategy needs. */
@@ -200,13 +218,14 @@ export class HeadChanges {
     const grown: GrownHead[] = [];
     const { live, weights, optimizer: { m, v } } = await arm.state();
     const model = { live, weights, m, v };
+    const importance = regrowth === "donor" ? await this.#importanceOf(arm) : undefined;
     for (const { layer, head } of heads) {
       const stored = arm.stored.find((one) => one.layer === layer && one.head === head)!;
       const parts = regrowth === "warm" ? stored : regrowth === "donor"
         ? donorParts(
           arm.config,
           model,
-          { layer, head: this.#donor(arm, layer) },
+          { layer, head: mostUseful(arm, layer, importance!) },
           this.#sources.random(),
         )
         : freshParts(arm.config, model, layer, this.#sources.random());
@@ -219,12 +238,32 @@ export class HeadChanges {
     }
   }
 
-  /** The layer's most useful live head, by the importance measured before the last pruning. */
-  #donor({ model: { live }, config: { NH } }: Arm, layer: number): number {
-    return live[layer].reduce((best, head) =>
-      this.#importance[layer * NH + head] > this.#importance[layer * NH + best] ? head : best
-    );
+  /** First-order importance of an arm's live heads, measured now. */
+  async #importanceOf(arm: Arm): Promise<Float32Array> {
+    arm.trainer.discardMetrics();
+    for (const { inputs, targets } of this.#setting.materials.calibration) {
+      arm.trainer.measure(inputs, targets);
+    }
+    return importanceScores(await arm.headMetrics(), arm.effectiveGates);
   }
+}
+
+/** A layer's live head of the highest importance. */
+function mostUseful(
+  { model: { live }, config: { NH } }: Arm,
+  layer: number,
+  importance: Float32Array,
+): number {
+  return live[layer].reduce((best, head) =>
+    importance[layer * NH + head] > importance[layer * NH + best] ? head : best
+  );
+}
+
+/** 1 for heads whose influence still rises, `[L, NH]`: they go last. */
+function growingMask({ growing, config: { L, NH } }: Arm): Float32Array {
+  const mask = new Float32Array(L * NH);
+  for (const { layer, head } of growing) mask[layer * NH + head] = 1;
+  return mask;
 }
 
 /** For each layer the pruned heads that an arm has kept. */

@@ -7,6 +7,7 @@
 import { resolve } from "node:path";
 import { type Guide, type GuideState, inheritGuide, makeGuide } from "../controller/guides.ts";
 import { readJson } from "../data/files.ts";
+import { checkChoice } from "../ranges.ts";
 import { Gpu } from "../gpu/device.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import { TransformationMemory } from "../plasticity/memory.ts";
@@ -14,7 +15,9 @@ import type { IntegrationResults } from "../record.ts";
 import { checkIntegrationOptions, type IntegrationOptions } from "./integration_options.ts";
 import type { IntegrationListeners } from "./integration_lines.ts";
 import { CONTROLLER_FILE, IntegrationRun } from "./integration_run.ts";
+import { type Allocation, tryAllocating } from "./allocate.ts";
 import { loadMemory } from "./memory_file.ts";
+import { PRUNING_CHOICES } from "./plasticity_system.ts";
 import { checkOptions } from "./options.ts";
 import {
   absoluteModel,
@@ -76,6 +79,7 @@ export async function startIntegration(
     ? given
     : await prepareIntegration(given);
   await tuneMatmul(gpu);
+  await tryAllocating(gpu, materials, allocationOf(options));
   const { output_dir, model_name } = options;
   const folder = await RunFolder.create(output_dir, shortName(model_name), "integration");
   await folder.writeJson("config.json", options);
@@ -124,6 +128,13 @@ export async function readIntegrationOptions(dir: string): Promise<IntegrationOp
   return checkIntegrationOptions(config as Partial<IntegrationOptions>);
 }
 
+/** Models, and one more in which pruned heads are measured. */
+export function allocationOf(
+  { batch_size: B, sequence_length: T, controls }: IntegrationOptions,
+): Allocation {
+  return { B, T, models: (controls ? 3 : 1) + 1 };
+}
+
 /** The memory and the guide that a run begins with: its own, or what earlier runs left. */
 async function left(
   { memory, memory_capacity: capacity, controller_weights: weights, ...options }:
@@ -135,7 +146,7 @@ async function left(
   if (weights) {
     if (!guide) throw new TypeError("controller_weights: a static controller has none");
     const { value } = await readLeft("controller_weights", weights, CONTROLLER_FILE);
-    inheritGuide(guide, value as GuideState);
+    inheritGuide(guide, checkedGuide(value));
   }
   return {
     memory: memory
@@ -143,6 +154,19 @@ async function left(
       : new TransformationMemory({ capacity }),
     guide,
   };
+}
+
+/** @throws {TypeError} If this is not a controller's state, or names a strategy that there is not. */
+function checkedGuide(value: unknown): GuideState {
+  const state = value as Partial<GuideState> | null;
+  const whole = typeof state?.controller === "object" && typeof state.preferences === "object" &&
+    Array.isArray(state.controller?.logits) &&
+    (state.type !== "mlp" || typeof state.mlp?.network === "object");
+  if (!whole) throw new TypeError("controller_weights: this is not a controller's state");
+  for (const name of Object.keys(state.preferences!)) {
+    checkChoice("controller_weights: a preference", name, PRUNING_CHOICES);
+  }
+  return value as GuideState;
 }
 
 async function materialsOf(options: IntegrationOptions): Promise<Materials> {

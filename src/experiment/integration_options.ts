@@ -15,7 +15,7 @@ export const CONTROLLER_TYPES = Object.keys(CONTROLLERS) as readonly ControllerT
 export interface IntegrationOptions {
   /** `embedded`, or a Hugging Face GPT-2 folder or its URL. */
   model_name: string;
-  /** `moby_dick` (embedded), or a UTF-8 text file. */
+  /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
   dataset: string;
   /** Which adapter. */
   device: DeviceChoice;

@@ -8,8 +8,11 @@ import { ANN_DEFAULTS, sigmoid } from "../controller/ann_config.ts";
 import { type Guide, type GuideState, restoreGuide } from "../controller/guides.ts";
 import { batchWindows } from "../data/batches.ts";
 import { writeWhole } from "../data/files.ts";
-import { saveModel } from "../data/model_files.ts";
+import { loadModel, saveModel } from "../data/model_files.ts";
+import { Activations } from "../gpt2/activations.ts";
+import { Evaluator } from "../gpt2/evaluate.ts";
 import { scaleHeads } from "../gpt2/heads.ts";
+import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import {
@@ -33,7 +36,11 @@ import type { IntegrationOptions } from "./integration_options.ts";
 import { type IntegrationListeners, tellCycle } from "./integration_lines.ts";
 import { Lockstep, type LockstepState } from "./lockstep.ts";
 import { MEMORY_FILE } from "./memory_file.ts";
-import { AdaptivePlasticitySystem, type PlasticitySystemState } from "./plasticity_system.ts";
+import {
+  AdaptivePlasticitySystem,
+  netChanges,
+  type PlasticitySystemState,
+} from "./plasticity_system.ts";
 import { Recorder } from "./recorder.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
@@ -207,8 +214,10 @@ export class IntegrationRun implements Disposable {
     this.#makeSystem();
     this.#system.setGates(this.#gates());
     this.#cursor.baseline = await this.#system.begin(signal);
-    this.#patience = new Patience(this.#cursor.baseline);
-    await this.#save(true);
+    this.#patience = new Patience(this.#cursor.baseline, {
+      maxPerplexityIncrease: this.options.max_perplexity_increase,
+    });
+    await this.#save(this.#gates());
   }
 
   #makeSystem(): void {
@@ -250,6 +259,7 @@ export class IntegrationRun implements Disposable {
   async #runCycle(signal?: AbortSignal): Promise<void> {
     const cursor = this.#cursor, { pruned } = this.#lockstep;
     const heads_before = pruned.model.live.map((heads) => [...heads]);
+    const initial = await this.#system.measure(signal);
     const advice = await this.#advise(signal);
     if (this.#guide) {
       const pruning_level = Math.min(
@@ -262,12 +272,22 @@ export class IntegrationRun implements Disposable {
     const cycle = await this.#system.runCycle({
       ...cursor.plan,
       cycle: cursor.cycle,
+      initial,
       preferences: { pruning: advice.preferences },
+      replays: this.#guide ? "strategies" : "plan",
     }, signal);
     if (before && !cycle.success) this.#guide = restoreGuide(before);
+    // what was measured is what is kept: feedback moves gates of the model that goes on
+    const gates = this.#gates();
+    if (this.options.cycle_models) await this.#saveModel(`cycle_${cycle.cycle}`);
+    const { gone, come } = netChanges(cycle);
     this.#guide?.feedback({
-      ...cycle,
       cycle_success: cycle.success,
+      perplexity_improvement: cycle.perplexity_improvement,
+      head_reduction: cycle.head_reduction,
+      pruning_strategy: cycle.pruning_strategy,
+      pruned_heads: gone,
+      grown_heads: come,
       controller_lr: this.options.controller_lr * RATE_DECAY ** cycle.cycle,
     });
     this.#system.setGates(this.#gates());
@@ -277,8 +297,7 @@ export class IntegrationRun implements Disposable {
     tellCycle(told, this.#listeners);
     const { success, final: { perplexity, heads } } = cycle;
     const isBest = this.#patience.record(success ? { success, perplexity, heads } : { success });
-    if (this.options.cycle_models) await this.#saveModel(`cycle_${cycle.cycle}`);
-    await this.#save(isBest);
+    await this.#save(isBest ? gates : undefined);
   }
 
   /** What the controller says before a cycle, from metrics of calibration text. */
@@ -331,14 +350,18 @@ export class IntegrationRun implements Disposable {
 
   // ---- what is kept ---------------------------------------------------------------------------
 
-  /** Saves a checkpoint after a whole cycle, and the best models where these are they. */
-  async #save(isBest: boolean): Promise<void> {
+  /**
+   * Saves a checkpoint after a whole cycle, and the best models where these are they.
+   *
+   * @param bestGates The gates that the best model was measured with.
+   */
+  async #save(bestGates?: Float32Array): Promise<void> {
     const cursor = this.#cursor, { folder } = this;
     const { state: lockstep, tensors } = await this.#lockstep.save();
     const oldBest = cursor.best, last = this.#last;
-    if (isBest) {
+    if (bestGates) {
       cursor.best = `best-${cursor.cycle}`;
-      const best: BestState = { arms: lockstep.arms, gates: [...this.#gates()] };
+      const best: BestState = { arms: lockstep.arms, gates: [...bestGates] };
       await folder.saveCheckpoint(cursor.best, best, weightTensors(tensors));
     }
     await this.#writeRecords();
@@ -369,12 +392,31 @@ export class IntegrationRun implements Disposable {
   }
 
   /** Saves the model under study with its gates folded in. */
-  async #saveModel(name: string): Promise<void> {
+  async #saveModel(name: string): Promise<string> {
     const { model } = this.#materials, arm = this.#lockstep.pruned;
     const { live } = arm.model;
     const weights = scaleHeads(model.config, await arm.model.weights(), live, arm.effectiveGates);
     await Deno.mkdir(this.folder.path("models"), { recursive: true });
-    await saveModel(this.folder.path("models", name), { ...model, live, weights });
+    const path = this.folder.path("models", name);
+    await saveModel(path, { ...model, live, weights });
+    return path;
+  }
+
+  /** The test loss of a model that was saved: what was measured is what is on the disk. */
+  async #reload(path: string, expected: number, signal?: AbortSignal): Promise<number> {
+    const { config, weights, live } = await loadModel(path);
+    using model = new Gpt2(this.#gpu, config, weights, live);
+    const { batch_size: B, sequence_length: T } = this.options;
+    using acts = new Activations(model, { B, T, training: false });
+    using evaluator = new Evaluator(model, acts);
+    const { loss } = await evaluator.evaluate(this.#materials.test, signal);
+    if (!(Math.abs(loss - expected) <= 1e-5 * expected)) {
+      throw new Error(
+        `The reloaded model's loss ${loss} is not the best model's ${expected}: this run's numbers ` +
+          "cannot be trusted; please report it with the run folder",
+      );
+    }
+    return loss;
   }
 
   async #finish(stopped: string, signal?: AbortSignal): Promise<IntegrationResults> {
@@ -383,12 +425,14 @@ export class IntegrationRun implements Disposable {
     const { state, tensors } = await this.folder.readCheckpoint<BestState>(label);
     lockstep.replace(weightStates(state.arms, tensors));
     lockstep.pruned.setGates(Float32Array.from(state.gates));
-    await this.#saveModel("best");
+    const saved = await this.#saveModel("best");
     const losses = new Map<string, number>();
     for (const arm of lockstep.arms) {
       const { loss } = await arm.trainer.evaluator.evaluate(this.#materials.test, signal);
       losses.set(arm.name, loss);
     }
+    const test_loss = losses.get("pruned")!;
+    const reloaded_loss = await this.#reload(saved, test_loss, signal);
     const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
     const { model } = lockstep.pruned, { cycle: bestCycle } = this.#patience.best;
     const best = bestCycle === 0 ? baseline.perplexity : cycles[bestCycle - 1].final.perplexity;
@@ -397,7 +441,8 @@ export class IntegrationRun implements Disposable {
       best_perplexity: best,
       best_cycle: bestCycle,
       improvement: (baseline.perplexity - best) / baseline.perplexity,
-      test_loss: losses.get("pruned")!,
+      test_loss,
+      reloaded_loss,
       ...(twin !== undefined && { unpruned_twin_loss: twin }),
       ...(random !== undefined && { random_pruning_loss: random }),
       active_heads: model.heads,

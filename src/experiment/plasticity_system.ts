@@ -8,7 +8,12 @@ import { Generator } from "../gpt2/generate.ts";
 import { compareSamples } from "../plasticity/degeneration.ts";
 import { GROWTHS, type GrowthStrategy } from "../plasticity/growth.ts";
 import { HeadLearningRates } from "../plasticity/head_learning_rates.ts";
-import { gainsBetween, type Transformation, TransformationMemory } from "../plasticity/memory.ts";
+import {
+  type Gains,
+  gainsBetween,
+  type Transformation,
+  TransformationMemory,
+} from "../plasticity/memory.ts";
 import { type Ratings, startRatings, StrategyRatings } from "../plasticity/ratings.ts";
 import type { Regrowth } from "../plasticity/regrow.ts";
 import { DISTINCT_STRATEGIES, type Strategy } from "../plasticity/scores.ts";
@@ -17,7 +22,7 @@ import { Random, type RandomState } from "../random.ts";
 import type { PlasticityCycle, PlasticityMeasure } from "../record.ts";
 import type { Arm } from "./arm.ts";
 import { HeadChanges, pruneCount } from "./head_changes.ts";
-import type { Lockstep } from "./lockstep.ts";
+import { DivergedError, type Lockstep } from "./lockstep.ts";
 import { Pace } from "./pace.ts";
 import type { Place, PlasticitySetting } from "./plasticity_setting.ts";
 import { samplePrompts } from "./setup.ts";
@@ -64,6 +69,10 @@ export const GROWTH_CHOICES = Object.keys(GROWTHS) as readonly GrowthStrategy[];
 
 /** What a cycle is asked to do. */
 export interface CycleRequest extends CyclePlan {
+  /** The model before it, where it was measured: before a controller moved gates, say. */
+  readonly initial?: PlasticityMeasure;
+  /** What a remembered transformation replaces: the whole plan, or its strategies alone. */
+  readonly replays?: "plan" | "strategies";
   /** Counts cycles, from 1. */
   readonly cycle: number;
   /** Multipliers of the strategies' ratings for this draw: a controller's preferences. */
@@ -76,14 +85,15 @@ export interface PlasticitySystemState {
   choices: RandomState;
   ratings: ReturnType<StrategyRatings["toJSON"]>;
   memory: ReturnType<TransformationMemory["toJSON"]>;
-  rates: ReturnType<HeadLearningRates["toJSON"]>;
+  factors: FactorStates;
   baselineTexts: string[];
 }
 
 const SAMPLING = { temperature: 0.8, topK: 40, topP: 0.95 };
-const PROMPTS = { count: 4, length: 12 };
+// texts decide whether a cycle is kept, so they must not begin with what is judged at the end
+const PROMPTS = { count: 4, length: 12, part: "validation" as const };
 
-/** Growth warms up over half a usual cycle and cools down over a few. */
+/** Growth warms up over most of a usual cycle and cools down over a few. */
 const RATES = { warmupSteps: 50, cooldownSteps: 300 };
 
 /** Prunes, measures, grows and learns, one cycle at a call. */
@@ -97,7 +107,8 @@ export class AdaptivePlasticitySystem {
   readonly #setting: PlasticitySetting;
   readonly #prompts: Uint32Array[];
   readonly #changes: HeadChanges;
-  #rates: HeadLearningRates;
+  /** Learning-rate factors of the model under study, and of the random control. */
+  #factors: Record<FactorArm, HeadLearningRates>;
   #gates: Float32Array;
   /** What training depends on: rolled back with the models. */
   #random: Random;
@@ -120,7 +131,8 @@ export class AdaptivePlasticitySystem {
     });
     const { materials } = setting, { L, NH } = materials.model.config;
     const { growth_boost: boost, seed } = this.options;
-    this.#rates = new HeadLearningRates({ L, NH }, { ...RATES, boost });
+    const factors = () => new HeadLearningRates({ L, NH }, { ...RATES, boost });
+    this.#factors = { pruned: factors(), random_pruning: factors() };
     this.#gates = new Float32Array(L * NH).fill(1);
     this.#random = new Random(seed, 5);
     this.#choices = new Random(seed, 6);
@@ -145,80 +157,106 @@ export class AdaptivePlasticitySystem {
   /** Writes the texts that later ones are compared with; call it once, before the first cycle. */
   async begin(signal?: AbortSignal): Promise<PlasticityMeasure> {
     this.#baselineTexts = await this.#write(signal);
+    return await this.measure(signal);
+  }
+
+  /** Measures the model under study as it is: loss, and the texts that it writes. */
+  async measure(signal?: AbortSignal): Promise<PlasticityMeasure> {
     return await this.#measure({ text: true }, signal);
   }
 
   /**
    * Evaluates, prunes, measures, grows, learns and evaluates. A cycle whose perplexity rose too far,
-   * or whose texts degenerated, is undone to the last bit in every arm: weights, moments, gates,
-   * batches and the generator.
+   * whose texts degenerated or whose loss is no longer a number is undone to the last bit in every
+   * arm: weights, moments, gates, batches and the generator.
    *
-   * @throws {RangeError} If the plan is out of range, or no head may be pruned.
+   * @throws {RangeError} If the plan is out of range.
    */
   async runCycle(request: CycleRequest, signal?: AbortSignal): Promise<PlasticityCycle> {
     const started = performance.now();
-    const { lockstep, recorder } = this.#setting;
     const before = await this.#snapshot();
-    const initial = await this.#measure({ text: true }, signal);
-    const { replayed, ...how } = this.#choose(request);
-
-    const pruned_heads = await this.#prune(how.pruning_strategy, how.pruning_level);
-    const pruned = await this.#measure({}, signal);
-    const grown_heads = await this.#grow(how.growth_strategy, how.growth_ratio);
-    const grown = await this.#measure({}, signal);
-    const key = ([layer, head]: Place) => `${layer}.${head}`;
-    const gone = new Set(pruned_heads.map(key)), back = new Set(grown_heads.map(key));
-    // a head that was pruned and grew in the same cycle has never left
-    this.#setting.onHeads?.(
-      pruned_heads.filter((head) => !back.has(key(head))),
-      grown_heads.filter((head) => !gone.has(key(head))),
+    const initial = request.initial ?? await this.measure(signal);
+    const how = this.#choose(request);
+    const { done, diverged } = await this.#carryOut(how, request, signal);
+    const measured = done.final !== undefined && diverged === undefined;
+    const final = measured ? done.final! : { ...NOT_A_NUMBER, heads: this.#studied.model.heads };
+    const { improvement, ...gains } = measured ? gainsBetween(initial, final) : NO_GAINS;
+    const failure = diverged ?? this.#failure(initial, final);
+    const { pruning_strategy: pruning, growth_strategy: growth } = how;
+    this.ratings.update(
+      { pruning, growth },
+      failure === undefined ? { success: true, improvement } : { success: false },
     );
-    const final_loss = await this.#learn(request.training_steps, signal);
-    const losses = await lockstep.evaluate("finetuning", request.cycle);
-    const final = await this.#measure({ text: true, loss: losses.get("pruned") }, signal);
-    const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
-
-    const { improvement, ...gains } = gainsBetween(initial, final);
-    const failure = this.#failure(initial, final);
-    const outcome = failure === undefined
-      ? { success: true as const, improvement }
-      : { success: false as const };
-    this.ratings.update({ pruning: how.pruning_strategy, growth: how.growth_strategy }, outcome);
     if (failure !== undefined) {
-      await recorder.event({ event: "rollback", reason: failure });
+      await this.#setting.recorder.event({ event: "rollback", reason: failure });
       this.#restore(before);
-    } else if (!replayed) {
-      this.memory.remember({
-        description: `prune ${pruned_heads.length} by ${how.pruning_strategy}, ` +
-          `grow ${grown_heads.length} by ${how.growth_strategy}`,
-        ...how,
-        perplexity_improvement: gains.perplexity_improvement,
-        head_reduction: gains.head_reduction,
-        degeneration_change: final.degeneration! - initial.degeneration!,
-        improvement,
-        timestamp: new Date().toISOString(),
-      });
-    }
+    } else if (!how.replayed) this.#remember(how, { ...done, initial, final, gains, improvement });
+    const { losses } = done;
+    const twin = losses?.get("unpruned_twin"), random = losses?.get("random_pruning");
     return {
       cycle: request.cycle,
       success: failure === undefined,
       ...(failure !== undefined && { failure }),
-      replayed,
       ...how,
       training_steps: request.training_steps,
-      pruned_heads,
-      grown_heads,
+      pruned_heads: done.pruned_heads,
+      grown_heads: done.grown_heads,
       initial,
-      pruned,
-      grown,
+      pruned: done.pruned,
+      grown: done.grown,
       final,
       ...(twin !== undefined && { unpruned_twin_loss: twin }),
       ...(random !== undefined && { random_pruning_loss: random }),
       ...gains,
-      ...(final_loss !== undefined && { final_loss }),
+      ...(done.final_loss !== undefined && { final_loss: done.final_loss }),
       ratings: this.ratings.toJSON(),
       cycle_time_s: (performance.now() - started) / 1e3,
     };
+  }
+
+  /** Prunes, grows and trains; tells why where the loss is no longer a number. */
+  async #carryOut(
+    how: Chosen,
+    { cycle, training_steps }: CycleRequest,
+    signal?: AbortSignal,
+  ): Promise<{ done: Done; diverged?: string }> {
+    const pruned_heads = await this.#prune(how.pruning_strategy, how.pruning_level);
+    const pruned = await this.#measure({}, signal);
+    const grown_heads = await this.#grow(how.growth_strategy, how.growth_ratio);
+    const grown = await this.#measure({}, signal);
+    const done: Done = { pruned_heads, pruned, grown_heads, grown };
+    const { gone, come } = netChanges(done);
+    this.#setting.onHeads?.(gone, come);
+    try {
+      done.final_loss = await this.#learn(training_steps, signal);
+      done.losses = await this.#setting.lockstep.evaluate("finetuning", cycle);
+      done.final = await this.#measure({ text: true, loss: done.losses.get("pruned") }, signal);
+    } catch (error) {
+      if (!(error instanceof DivergedError)) throw error;
+      return { done, diverged: error.message };
+    }
+    return { done };
+  }
+
+  #remember(
+    { replayed: _, ...how }: Chosen,
+    { pruned_heads, grown_heads, initial, final, gains, improvement }: Done & {
+      initial: PlasticityMeasure;
+      final: PlasticityMeasure;
+      gains: Omit<Gains, "improvement">;
+      improvement: number;
+    },
+  ): void {
+    this.memory.remember({
+      description: `prune ${pruned_heads.length} by ${how.pruning_strategy}, ` +
+        `grow ${grown_heads.length} by ${how.growth_strategy}`,
+      ...how,
+      perplexity_improvement: gains.perplexity_improvement,
+      head_reduction: gains.head_reduction,
+      degeneration_change: final.degeneration! - initial.degeneration!,
+      improvement,
+      timestamp: new Date().toISOString(),
+    });
   }
 
   /** The system's own state; the models' is the lockstep's. */
@@ -228,7 +266,7 @@ export class AdaptivePlasticitySystem {
       choices: this.#choices.state,
       ratings: this.ratings.toJSON(),
       memory: this.memory.toJSON(),
-      rates: this.#rates.toJSON(),
+      factors: this.#factorStates(),
       baselineTexts: [...this.#baselineTexts],
     };
   }
@@ -239,39 +277,57 @@ export class AdaptivePlasticitySystem {
     this.#choices = Random.restore(state.choices);
     this.ratings = StrategyRatings.fromJSON(state.ratings);
     this.memory = TransformationMemory.fromJSON(state.memory);
-    this.#rates = HeadLearningRates.fromJSON(state.rates);
     this.#baselineTexts = [...state.baselineTexts];
-    this.#studied.setHeadFactors(this.#rates.factors());
+    this.#restoreFactors(state.factors);
+  }
+
+  #factorStates(): FactorStates {
+    const { pruned, random_pruning } = this.#factors;
+    return { pruned: pruned.toJSON(), random_pruning: random_pruning.toJSON() };
+  }
+
+  #restoreFactors({ pruned, random_pruning }: FactorStates): void {
+    this.#factors = {
+      pruned: HeadLearningRates.fromJSON(pruned),
+      random_pruning: HeadLearningRates.fromJSON(random_pruning),
+    };
+    this.#applyFactors();
+  }
+
+  /** Gives the models that lose and grow heads their learning-rate factors. */
+  #applyFactors(): void {
+    for (const name of ["pruned", "random_pruning"] as const) {
+      this.#setting.lockstep.control(name)?.setHeadFactors(this.#factors[name].factors());
+    }
   }
 
   async #snapshot(): Promise<Snapshot> {
     const saved = await this.#setting.lockstep.save();
-    const rates = this.#rates.toJSON(), random = this.#random.state;
-    return { ...saved, rates, random, gates: this.#gates.slice() };
+    const factors = this.#factorStates(), random = this.#random.state;
+    return { ...saved, factors, random, gates: this.#gates.slice() };
   }
 
-  #restore({ state, tensors, rates, random, gates }: Snapshot): void {
+  #restore({ state, tensors, factors, random, gates }: Snapshot): void {
     const values = new Map(tensors.map(({ name, data }) => [name, data]));
     this.#setting.lockstep.restore(state, values);
-    this.#rates = HeadLearningRates.fromJSON(rates);
     this.#random = Random.restore(random);
     this.setGates(gates);
-    this.#studied.setHeadFactors(this.#rates.factors());
+    this.#restoreFactors(factors);
   }
 
   // ---- the parts of a cycle -----------------------------------------------------------------
 
   /** What to do: a remembered transformation, or strategies drawn by rating. */
-  #choose({ pruning_level, growth_ratio, preferences }: CycleRequest): Chosen {
+  #choose({ pruning_level, growth_ratio, preferences, replays = "plan" }: CycleRequest): Chosen {
     const draw = () => this.#choices.next();
     const known = this.memory.drawReplay(draw);
     if (known) {
       return {
         replayed: true,
         pruning_strategy: known.pruning_strategy as Strategy,
-        pruning_level: known.pruning_level,
+        pruning_level: replays === "plan" ? known.pruning_level : pruning_level,
         growth_strategy: known.growth_strategy as GrowthStrategy,
-        growth_ratio: known.growth_ratio,
+        growth_ratio: replays === "plan" ? known.growth_ratio : growth_ratio,
       };
     }
     return {
@@ -285,14 +341,16 @@ export class AdaptivePlasticitySystem {
 
   async #prune(strategy: Strategy, level: number): Promise<Place[]> {
     const count = pruneCount(this.#studied.model, level);
-    const { chosen } = await this.#changes.prune(strategy, { count, gates: this.#gates });
-    this.#rates.prune(chosen);
+    const { chosen, control } = await this.#changes.prune(strategy, { count, gates: this.#gates });
+    this.#factors.pruned.prune(chosen);
+    this.#factors.random_pruning.prune(control);
     return chosen.map(({ layer, head }) => [layer, head]);
   }
 
   async #grow(strategy: GrowthStrategy, ratio: number): Promise<Place[]> {
-    const chosen = await this.#changes.grow(strategy, ratio);
-    this.#rates.grow(chosen);
+    const { chosen, control } = await this.#changes.grow(strategy, ratio);
+    this.#factors.pruned.grow(chosen);
+    this.#factors.random_pruning.grow(control);
     const arm = this.#studied;
     for (const { layer, head } of chosen) {
       const i = layer * arm.config.NH + head;
@@ -309,9 +367,10 @@ export class AdaptivePlasticitySystem {
     const every = onMetrics ? this.options.update_frequency : 0;
     if (every > 0) arm.trainer.discardMetrics();
     for (let step = 1; step <= steps; step++) {
-      if (this.#rates.boosted) arm.setHeadFactors(this.#rates.factors());
+      const factors = Object.values(this.#factors);
+      if (factors.some(({ boosted }) => boosted)) this.#applyFactors();
       lockstep.train(every > 0);
-      this.#rates.step();
+      for (const own of factors) own.step();
       if (every > 0 && step % every === 0) {
         const gates = onMetrics!(await arm.headMetrics());
         if (gates) this.setGates(gates);
@@ -323,7 +382,7 @@ export class AdaptivePlasticitySystem {
       onStep?.(step, read[read.length - 1]);
       signal?.throwIfAborted();
     }
-    arm.setHeadFactors(this.#rates.factors());
+    this.#applyFactors();
     const last = losses.slice(-Math.max(1, Math.ceil(steps / 10)));
     return last.length > 0 ? last.reduce((a, b) => a + b, 0) / last.length : undefined;
   }
@@ -375,9 +434,43 @@ export class AdaptivePlasticitySystem {
   }
 }
 
+/** Heads that a cycle removed or brought back for good: one that it did both to has never left. */
+export function netChanges(
+  { pruned_heads, grown_heads }: Pick<PlasticityCycle, "pruned_heads" | "grown_heads">,
+): { gone: Place[]; come: Place[] } {
+  const key = ([layer, head]: Place) => `${layer}.${head}`;
+  const pruned = new Set(pruned_heads.map(key)), grown = new Set(grown_heads.map(key));
+  return {
+    gone: pruned_heads.filter((head) => !grown.has(key(head))),
+    come: grown_heads.filter((head) => !pruned.has(key(head))),
+  };
+}
+
+/** What a cycle has measured, as far as it came. */
+interface Done extends Pick<PlasticityCycle, "pruned_heads" | "grown_heads" | "pruned" | "grown"> {
+  final_loss?: number;
+  losses?: Map<string, number>;
+  final?: PlasticityMeasure;
+}
+
+/** The arms that lose and grow heads. */
+type FactorArm = "pruned" | "random_pruning";
+
+/** Learning-rate factors by arm. */
+type FactorStates = Record<FactorArm, ReturnType<HeadLearningRates["toJSON"]>>;
+
+/** Of a model whose loss is no longer a number; null in JSON. */
+const NOT_A_NUMBER = { loss: NaN, perplexity: NaN };
+const NO_GAINS: Gains = {
+  perplexity_improvement: NaN,
+  head_reduction: NaN,
+  efficiency_improvement: NaN,
+  improvement: NaN,
+};
+
 /** Everything that a failed cycle puts back. */
 interface Snapshot extends Awaited<ReturnType<Lockstep["save"]>> {
-  rates: ReturnType<HeadLearningRates["toJSON"]>;
+  factors: FactorStates;
   random: RandomState;
   gates: Float32Array;
 }

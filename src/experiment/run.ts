@@ -9,7 +9,7 @@ import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import type { EnvironmentRecord } from "../record.ts";
-import { Arm } from "./arm.ts";
+import { tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
 import type { RunListeners } from "./experiment_state.ts";
 import { checkOptions, type ExperimentOptions } from "./options.ts";
@@ -21,7 +21,7 @@ import {
   tellOtherAdapter,
 } from "./resume.ts";
 import { RunFolder } from "./run_folder.ts";
-import { loadMaterials, type Materials } from "./setup.ts";
+import { loadMaterials } from "./setup.ts";
 
 /** Limits of the adapter that decide what fits. */
 const LIMITS = [
@@ -76,7 +76,8 @@ export async function startExperiment(
   const options = absolute(checkOptions(given));
   const materials = await loadMaterials(options);
   await tuneMatmul(gpu);
-  await tryAllocating(gpu, options, materials);
+  const { batch_size: B, max_length: T, controls } = options;
+  await tryAllocating(gpu, materials, { B, T, models: controls ? 3 : 1 });
   const folder = await RunFolder.create(options.output_dir, shortName(options.model_name));
   await folder.writeJson("config.json", options);
   await folder.writeJson("environment.json", environmentRecord(gpu));
@@ -116,24 +117,6 @@ export async function resumeExperiment(
   if (last === undefined) await folder.restart();
   else await experiment.resume(last);
   return experiment;
-}
-
-/**
- * Allocates what the run will need, and gives it back: a model that is too large is refused here.
- *
- * @throws {GpuError} If a buffer or binding exceeds the adapter's limits, or memory is short.
- */
-async function tryAllocating(
-  gpu: Gpu,
-  options: ExperimentOptions,
-  { model: { config, live, weights } }: Materials,
-): Promise<void> {
-  const shape = { B: options.batch_size, T: options.max_length };
-  using arms = new DisposableStack();
-  for (let i = 0; i < (options.controls ? 3 : 1); i++) {
-    arms.use(new Arm(gpu, config, { name: "pruned", live, weights }, shape));
-  }
-  await gpu.compiled();
 }
 
 /** Makes the paths among the options absolute, so that a run can go on from another folder. */

@@ -126,19 +126,24 @@ function calibrationBatches(part: Uint32Array, { B, T }: { B: number; T: number 
 }
 
 /**
- * Prompts for samples: the first tokens of windows spread over the test part.
+ * Prompts for samples: the first tokens of windows spread over a part of the text.
  *
  * @param count How many. @param length Tokens in each.
+ * @param part `test` at a run's end; `validation` for texts that decide anything before it.
  */
 export function samplePrompts(
   { parts, tokenizer }: Materials,
-  { count, length }: { count: number; length: number },
+  { count, length, part = "test" }: {
+    count: number;
+    length: number;
+    part?: "validation" | "test";
+  },
 ): string[] {
-  const { test } = parts;
+  const tokens = parts[part];
   return Array.from({ length: count }, (_, i) => {
-    const start = Math.floor(i * Math.max(0, test.length - length) / count);
+    const start = Math.floor(i * Math.max(0, tokens.length - length) / count);
     // from the next blank on, so that a prompt does not begin inside a word
-    const text = tokenizer.decode(test.subarray(start, start + 2 * length));
+    const text = tokenizer.decode(tokens.subarray(start, start + 2 * length));
     const words = text.slice(text.search(/\s/) + 1).trimStart();
     return tokenizer.decode(tokenizer.encode(words).subarray(0, length)).trimEnd() || text;
   });

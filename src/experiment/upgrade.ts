@@ -126,9 +126,16 @@ export class UpgradeRun implements Disposable {
   async run(signal?: AbortSignal): Promise<Upgraded> {
     const results = await this.#run?.run(signal) ??
       await readJson(this.folder.path("results.json")) as IntegrationResults;
+    const { run_inference } = this.#options;
+    const inference = run_inference ? await this.#infer(signal) : undefined;
+    // last: it is what tells that the upgrade is finished
     const model = await this.#write(results);
-    const { run_inference, prompt, temperature, seed } = this.#options;
-    if (!run_inference) return { results, model };
+    return { results, model, ...(inference && { inference }) };
+  }
+
+  /** What the model and the upgraded one write after the prompt. */
+  async #infer(signal?: AbortSignal): Promise<NonNullable<Upgraded["inference"]>> {
+    const { prompt, temperature, seed } = this.#options;
     const drawing = {
       ...{ prompt, temperature, seed },
       ...{ max_new_tokens: INFERENCE_TOKENS, top_k: 40, top_p: 0.95 },
@@ -138,10 +145,10 @@ export class UpgradeRun implements Disposable {
     const inference = {
       prompt,
       before: await write(this.#options.model),
-      after: await write(model),
+      after: await write(this.folder.path("models", "best")),
     };
     await this.folder.writeJson("inference.json", inference);
-    return { results, model, inference };
+    return inference;
   }
 
   async #write(results: IntegrationResults): Promise<string> {

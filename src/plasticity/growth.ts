@@ -40,7 +40,7 @@ export interface GrowthInputs {
 
 /** One growth strategy. */
 export interface GrowthInfo {
-  /** What `--growth_strategy` calls it. */
+  /** What records call it. */
   readonly name: GrowthStrategy;
   /** One line for `--help`. */
   readonly description: string;
@@ -129,7 +129,7 @@ export const GROWTHS: Readonly<Record<GrowthStrategy, GrowthInfo>> = {
 export function scoreGrowth(strategy: GrowthStrategy, inputs: GrowthInputs): Float32Array {
   const info = Object.hasOwn(GROWTHS, strategy) ? GROWTHS[strategy] : undefined;
   if (info === undefined) {
-    throw new TypeError(`growth_strategy must be one of ${GROWTH_NAMES.join(", ")}: ${strategy}`);
+    throw new TypeError(`a growth strategy must be one of ${GROWTH_NAMES.join(", ")}: ${strategy}`);
   }
   const missing = info.needs.filter((key) => inputs[key] === undefined);
   if (missing.length > 0) {

@@ -32,7 +32,10 @@ export function cardRows(results: IntegrationResults): [what: string, value: str
     rows.push(["difference from the twin", signed(test_loss - twin)]);
   }
   if (random !== undefined) {
-    rows.push(["test loss of random pruning and growth, same training", loss(random)]);
+    rows.push([
+      "test loss of random pruning and growth, as many heads, same training",
+      loss(random),
+    ]);
     rows.push(["difference from random", signed(test_loss - random)]);
   }
   return [
