@@ -147,9 +147,12 @@ export {
   scoreGrowth,
 } from "./src/plasticity/growth.ts";
 export {
+  type Gains,
+  gainsBetween,
   MEMORY_DEFAULTS,
   type MemoryOptions,
   type MemoryState,
+  type ModelMeasure,
   type Transformation,
   TransformationMemory,
 } from "./src/plasticity/memory.ts";
@@ -185,6 +188,33 @@ export {
   type TextQuality,
   textQuality,
 } from "./src/plasticity/degeneration.ts";
+
+// Cycles: strategies that are rated, plans that adapt, learning rates of grown heads.
+export {
+  type CycleOutcome,
+  type Ratings,
+  type RatingsState,
+  startRatings,
+  type StrategyKind,
+  type StrategyPair,
+  StrategyRatings,
+} from "./src/plasticity/ratings.ts";
+export {
+  adaptPlan,
+  type BestModel,
+  type CycleMeasure,
+  type CyclePlan,
+  diminishingReturns,
+  Patience,
+  PATIENCE_DEFAULTS,
+  type PatienceOptions,
+  type PatienceState,
+} from "./src/plasticity/adaptation.ts";
+export {
+  HeadLearningRates,
+  type HeadRateConfig,
+  type HeadRatesState,
+} from "./src/plasticity/head_learning_rates.ts";
 
 // The experiment, what it records, and the report.
 export {
@@ -237,8 +267,8 @@ export { type ContinueOptions, continueText } from "./src/experiment/continue_te
 export { resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {
   type CycleAnalysis,
-  type CyclePlan,
   type EndedCycle,
+  type PruningPlan,
   type RunListeners,
   type RunProgress,
   type WarmedUp,

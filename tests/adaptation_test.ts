@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import {
   adaptPlan,
+  type CycleMeasure,
   type CyclePlan,
-  type CycleResult,
   diminishingReturns,
   Patience,
   type PatienceState,
@@ -68,7 +68,7 @@ Deno.test("adaptPlan() leaves the plan it was given alone, and refuses a bad one
   refuses({}, /improvement .*: undefined$/, { success: true } as CycleOutcome);
 });
 
-const kept = (perplexity: number, heads: number): CycleResult => ({
+const kept = (perplexity: number, heads: number): CycleMeasure => ({
   success: true,
   perplexity,
   heads,
@@ -157,7 +157,8 @@ Deno.test("patience goes on from JSON, cut anywhere", () => {
     kept(19.7, 100),
     kept(19.7, 100),
   ];
-  const go = (patience: Patience, some: CycleResult[]) => some.map((each) => patience.record(each));
+  const go = (patience: Patience, some: CycleMeasure[]) =>
+    some.map((each) => patience.record(each));
   const whole = waiting({ patience: 4 });
   const straight = go(whole, results);
   assert.deepEqual(straight, [true, false, false, true, false, true, false]);

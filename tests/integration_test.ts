@@ -1,6 +1,7 @@
 /** The integrated loop on a tiny model: it runs, it records, and its controllers matter. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { makeGuide } from "../src/controller/guides.ts";
 import { loadModel } from "../src/data/model_files.ts";
 import {
   ControllerPlasticityIntegration,
@@ -207,6 +208,31 @@ Deno.test("a later run remembers what an earlier one found", async () => {
     name: "TypeError",
     message: /has no memory\/transformations\.json/,
   });
+});
+
+Deno.test("a later run begins with an earlier one's controller, and refuses what is none", async () => {
+  const given = { ...options, controller_type: "mlp" } as const;
+  const state = makeGuide("mlp", { L: 2, NH: 4, live: [[0, 1, 2, 3], [0, 1, 2, 3]] }, {
+    rate: 0.01,
+    seed: 5,
+  })!.toJSON();
+  const file = join(dir, "controller.json");
+  const write = (value: unknown) => Deno.writeTextFile(file, JSON.stringify(value));
+  const prepare = () => prepareIntegration({ ...given, controller_weights: file });
+  await write({ ...state, preferences: { fisher: 2 } });
+  const { guide } = await prepare();
+  assert.deepEqual(guide!.preferences, { fisher: 2 });
+  for (
+    const [value, message] of [
+      [{ type: "mlp" }, /controller_weights: this is not a controller's state/],
+      [null, /this is not a controller's state/],
+      [{ ...state, preferences: { wishful: 2 } }, /a preference must be one of .*: wishful/],
+      [{ ...state, type: "ann" }, /are of type ann, the run's is mlp/],
+    ] as const
+  ) {
+    await write(value);
+    await assert.rejects(prepare(), { name: "TypeError", message });
+  }
 });
 
 Deno.test("the class takes the options of its documents, and refuses others by name", async () => {

@@ -88,6 +88,16 @@ Deno.test("upgrade: the command line wins over the file of options, always", asy
     0.1,
   ]);
   assert.equal(prompt, UPGRADE_DEFAULTS.prompt);
+  // what the file switched on can be switched off, and its data_path does not outdo --dataset
+  await Deno.writeTextFile(
+    file,
+    JSON.stringify({ model: "m", data_path: "f", again: true, run_inference: true }),
+  );
+  const off = (await parseUpgrade(["--json-config", file, "--no-again", "--dataset", "d"]))
+    .options!;
+  assert.deepEqual([off.again, off.run_inference], [false, true]);
+  assert.equal(integrationOf(off).dataset, "d");
+  await assert.rejects(parseUpgrade(["--again", "--no-again"]), /again and no_again cannot both/);
   const fails = async (text: string, message: RegExp) => {
     await Deno.writeTextFile(file, text);
     await assert.rejects(parseUpgrade(["--json_config", file]), { message });

@@ -20,8 +20,8 @@ import { finish } from "./finish.ts";
 import { DivergedError, Lockstep } from "./lockstep.ts";
 import type {
   Cursor,
-  CyclePlan,
   EndedCycle,
+  PruningPlan,
   RunListeners,
   SavedState,
   WarmedUp,
@@ -376,7 +376,7 @@ export class ExperimentRun implements Disposable {
    * @throws {DivergedError} If a loss is not a number.
    * @throws {RangeError} If warm-up is not over, or so many heads cannot go.
    */
-  async cycle({ gone, steps }: CyclePlan, signal?: AbortSignal): Promise<EndedCycle> {
+  async cycle({ gone, steps }: PruningPlan, signal?: AbortSignal): Promise<EndedCycle> {
     if (!this.#cursor.warmup) throw new RangeError("Warm up before the first cycle");
     this.#resumedAt = performance.now();
     this.#stageSteps = steps;

@@ -74,7 +74,7 @@ export interface WarmupPlan {
 }
 
 /** What a cycle is to do. */
-export interface CyclePlan {
+export interface PruningPlan {
   /** Heads that are to be gone in all after it; at most as many as each layer's last allows. */
   gone: number;
   /** Optimizer steps after pruning. */

@@ -71,7 +71,7 @@ export function adaptPlan(plan: CyclePlan, outcome: CycleOutcome): CyclePlan {
 }
 
 /** Whether a cycle was kept, and the model it left. */
-export type CycleResult =
+export type CycleMeasure =
   | ({ readonly success: true } & ModelMeasure)
   /** Rolled back: what it measured is not looked at. */
   | ({ readonly success: false } & Partial<ModelMeasure>);
@@ -176,7 +176,7 @@ export class Patience {
    * @throws {RangeError} If a success has a perplexity or a number of heads out of range; then it is
    * not counted.
    */
-  record(result: CycleResult): boolean {
+  record(result: CycleMeasure): boolean {
     const better = result.success && this.#isBetter(result);
     this.#cycles++;
     if (!better) return false;
