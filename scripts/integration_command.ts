@@ -39,9 +39,12 @@ const GROUPS: OptionGroups<IntegrationOptions> = {
     learning_rate: ["<rate>", "AdamW's highest learning rate"],
     pruning_level: [
       "<share>",
-      "share of live heads a cycle prunes; heads the controller closed come on top",
+      "share of live heads a cycle prunes; the share already pruned or closed comes on top",
     ],
-    growth_ratio: ["<share>", "share of pruned heads the first cycle grows; outcomes change it"],
+    growth_ratio: [
+      "<share>",
+      "share of pruned heads the first cycle grows; outcomes change it, but 0",
+    ],
     regrowth: ["<way>", "what grown heads begin with: warm (their own weights), donor or fresh"],
     max_perplexity_increase: ["<share>", "a cycle that raises the perplexity by more is undone"],
     max_degeneration_score: ["<score>", "so is one whose texts score above this, 0 to 5"],

@@ -35,8 +35,9 @@ export function addOptions<Options extends object>(
     for (const [key, [placeholder, help]] of Object.entries<[string, string]>(options as never)) {
       const name = key as keyof Options & string;
       const rule = rules[name], shown = rule.kind === "path" ? "none" : undefined;
+      const standard = defaults[name] === "" && rule.kind === "text" ? undefined : defaults[name];
       const option = new Option(`--${name} ${placeholder}`.trim(), help)
-        .default(defaults[name], shown).helpGroup(heading);
+        .default(standard, shown).helpGroup(heading);
       const parser = parserOf(name, rule);
       if (parser) option.argParser(parser);
       command.addOption(option);

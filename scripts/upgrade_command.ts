@@ -40,7 +40,7 @@ const GROUPS: OptionGroups<UpgradeOptions> = {
     cycles: ["<number>", "cycles at most; fewer where they no longer pay"],
     pruning_level: [
       "<share>",
-      "share of live heads a cycle prunes; heads the controller closed come on top",
+      "share of live heads a cycle prunes; the share already pruned or closed comes on top",
     ],
     growth_ratio: ["<share>", "share of pruned heads the first cycle grows; outcomes change it"],
     train_steps: ["<steps>", "optimizer steps in the first cycle; outcomes change it"],

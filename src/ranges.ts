@@ -45,8 +45,10 @@ export function checkNumber(
   const good = typeof value === "number" && Number.isFinite(value) &&
     value >= min && value <= max && value > above && value < below &&
     (!whole || Number.isSafeInteger(value));
-  if (!good) throw new RangeError(`${name} must be ${describeRange(range)}: ${given}`);
-  return value;
+  if (good) return value;
+  // a text that looks like the number it should be is told by its quotes
+  const shown = typeof value === "string" ? JSON.stringify(value) : given;
+  throw new RangeError(`${name} must be ${describeRange(range)}: ${shown}`);
 }
 
 /** A range in words: `between 0 and 1`, `a whole number, 1 or more`, `above 0 and at most 1`. */

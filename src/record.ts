@@ -401,7 +401,10 @@ export interface IntegrationCycle extends PlasticityCycle {
 export interface IntegrationResults {
   /** Validation perplexity before the first cycle. */
   baseline_perplexity: number;
-  /** The best model's. */
+  /**
+   * The best model's: of the latest kept cycle that lowered the lowest perplexity so far by more than
+   * 1 %, or perplexity x heads by more than 1 % while perplexity stayed within what a cycle may lose.
+   */
   best_perplexity: number;
   /** The cycle that made it; 0 where none was better than the model at the start. */
   best_cycle: number;

@@ -97,11 +97,11 @@ Deno.test("cycles that fail are undone, and the run ends with the model it began
   const verdict = integrationVerdict(results);
   assert.match(
     verdict,
-    /^With 8 of 8 heads the best model’s test loss is .*from its unpruned twin/,
+    /^No cycle made a better model: .* with 8 of 8 heads and a test loss of .*its unpruned twin/,
   );
   const { unpruned_twin_loss: _, ...alone } = results;
-  assert.match(integrationVerdict(alone), /No unpruned twin was trained/);
-  assert.match(verdict, /It is of the start: no cycle made a better one; 0 of 3 cycles kept/);
+  assert.match(integrationVerdict({ ...alone, best_cycle: 1 }), /No unpruned twin was trained/);
+  assert.match(verdict, /Of 3 cycles none was kept. It ended: no better model in 3 cycles/);
 });
 
 /** The loss of a model on the run's validation text, computed apart from the run. */
@@ -122,7 +122,10 @@ Deno.test("each cycle is asked what the last one taught, and runs end where they
     ...{ max_cycles: 5, controls: false, pruning_level: 0.3, training_steps: 5 },
   });
   assert.equal(results.cycles_completed, 3);
-  assert.match(results.stopped, /improved the perplexity by less than 1 %/);
+  assert.match(
+    results.stopped,
+    /the last three cycles improved the perplexity by less than 1 % in the mean/,
+  );
   const cycles = results.cycle_metrics;
   assert.ok(cycles.every(({ success }) => success));
   assert.deepEqual(cycles.map(({ growth_ratio }) => growth_ratio), [0.5, 0.3, 0.3]);
@@ -258,6 +261,8 @@ Deno.test("the class takes the options of its documents, and refuses others by n
   wrong({ controllerConfig: { learning: 1 } }, /Unknown option of controllerConfig: learning/);
   wrong({ plasticityConfig: { speed: 1 } }, /Unknown option: speed/);
   wrong({ maxCycles: 0 }, /max_cycles must be/);
+  wrong({ cycles: 3 }, /Unknown option: cycles; there are model, dataset, maxCycles/);
+  wrong({ maxCycles: "5" }, /max_cycles must be .*: "5"$/);
 });
 
 Deno.test("gates move within a cycle as often as asked, and a failed cycle forgets it", async () => {

@@ -30,7 +30,9 @@ Deno.test("options: every bound is checked, and its edge allowed", () => {
     const beyond = (value: unknown) =>
       assert.throws(() => checkOptions({ [name]: value }), {
         name: "RangeError",
-        message: `${name} must be ${describeRange(rule.range)}: ${value}`,
+        message: `${name} must be ${describeRange(rule.range)}: ${
+          typeof value === "string" ? JSON.stringify(value) : value
+        }`,
       });
     assert.ok(min !== undefined || above !== undefined, `${name} has no lower bound`);
     if (min !== undefined) {

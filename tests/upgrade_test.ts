@@ -251,6 +251,8 @@ Deno.test("every number of a card is one of the results, and follows it", () => 
   assert.ok(card.includes("# a bc, heads pruned"));
   const { unpruned_twin_loss: _, random_pruning_loss: __, ...rest } = results;
   assert.ok(!/twin \||random/.test(cardRows(rest).map(([what]) => what).join()));
+  assert.doesNotMatch(modelCard(rest, names), /had\s+the same training/);
+  assert.match(modelCard(rest, names), /No unpruned twin was\s+trained/);
 });
 
 Deno.test("a card is written by saveModel, and someone else's is never overwritten", async () => {

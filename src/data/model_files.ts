@@ -49,6 +49,8 @@ export interface LoadedModel extends Model {
 const ONE_FILE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 const MARK = "pollard.json";
+/** Where runs keep models. */
+const RUN_MODELS = ["model", "baseline", "hf_model", "models/best"];
 const CARD = "README.md";
 const OUR_FILES = ["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK];
 
@@ -73,10 +75,15 @@ const VOCAB_MULTIPLE = 128;
 export async function loadModel(dir: string | URL): Promise<LoadedModel> {
   const folder = await openFolder(dir);
   if (await folder.has(RUN_MARK)) {
+    const found: string[] = [];
+    for (const name of RUN_MODELS) {
+      if (await folder.has(`${name}/config.json`)) found.push(folder.path(name));
+    }
     throw new TypeError(
-      `${folder.where} is the folder of a run: the models in it are ${folder.path("model")} and ${
-        folder.path("baseline")
-      }`,
+      `${folder.where} is the folder of a run: ` +
+        (found.length > 0
+          ? `the models in it are ${found.join(" and ")}`
+          : "no model is in it yet"),
     );
   }
   const config = parseConfig(await json(folder, "config.json"), folder.path("config.json"));

@@ -80,6 +80,12 @@ export async function startIntegration(
     : await prepareIntegration(given);
   await tuneMatmul(gpu);
   await tryAllocating(gpu, materials, allocationOf(options));
+  if (options.memory) {
+    const known = memory.entries.length;
+    listeners.onMessage?.(
+      `${options.memory}: ${known} transformation${known === 1 ? "" : "s"} to replay`,
+    );
+  }
   const { output_dir, model_name } = options;
   const folder = await RunFolder.create(output_dir, shortName(model_name), "integration");
   await folder.writeJson("config.json", options);
@@ -195,6 +201,16 @@ export type PlasticityRunOptions = Omit<
   "model_name" | "dataset" | "max_cycles" | keyof ControllerOptions
 >;
 
+const CONFIG_KEYS: readonly (keyof IntegrationConfig)[] = [
+  "model",
+  "dataset",
+  "maxCycles",
+  "controllerConfig",
+  "plasticityConfig",
+  "verbose",
+  "gpu",
+];
+
 /** What a {@linkcode ControllerPlasticityIntegration} is made from; all of it has defaults. */
 export interface IntegrationConfig {
   /** `embedded`, or a Hugging Face GPT-2 folder or its URL. */
@@ -243,6 +259,11 @@ export class ControllerPlasticityIntegration {
    */
   constructor(config: IntegrationConfig = {}) {
     const { model, dataset, maxCycles, controllerConfig = {}, plasticityConfig = {} } = config;
+    for (const key of Object.keys(config)) {
+      if (!CONFIG_KEYS.includes(key as keyof IntegrationConfig)) {
+        throw new TypeError(`Unknown option: ${key}; there are ${CONFIG_KEYS.join(", ")}`);
+      }
+    }
     for (const key of Object.keys(controllerConfig)) {
       if (!(CONTROLLER_KEYS as readonly string[]).includes(key)) {
         throw new TypeError(

@@ -22,8 +22,9 @@ export function tellCycle(
 ): void {
   const { initial, pruned, grown, final, pruned_heads, grown_heads, advice } = cycle;
   onMessage?.(
-    `cycle ${cycle.cycle}: ${cycle.replayed ? "again " : ""}${cycle.pruning_strategy} pruned ` +
-      `${pruned_heads.length}, ${cycle.growth_strategy} grew ${grown_heads.length}; perplexity ` +
+    `cycle ${cycle.cycle}: ${cycle.pruning_strategy} pruned ${pruned_heads.length}, ` +
+      `${cycle.growth_strategy} grew ${grown_heads.length}` +
+      `${cycle.replayed ? " (from memory)" : ""}; perplexity ` +
       `${initial.perplexity.toFixed(2)} -> ${final.perplexity.toFixed(2)}` +
       (cycle.unpruned_twin_loss === undefined
         ? ""
@@ -39,8 +40,10 @@ export function tellCycle(
   for (const round of advice.rounds ?? []) {
     const change = (value: number) => value.toExponential(1);
     onDetail?.(
-      `  round ${round.round}: moved ${round.decisions.length} gates, predicted ` +
-        `${change(round.predicted_loss_change)}, came ${change(round.realised_loss_change)}, ` +
+      `  round ${round.round}: moved ${round.decisions.length} gates (` +
+        `${round.decisions.filter(({ explored }) => explored).length} at random, to learn from); ` +
+        `loss predicted ${change(round.predicted_loss_change)}, measured ` +
+        `${change(round.realised_loss_change)} nats: ` +
         (round.kept ? "kept" : "taken back"),
     );
   }

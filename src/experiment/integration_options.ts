@@ -34,8 +34,8 @@ export interface IntegrationOptions {
   /** Training steps after which `ann` and `rule` move gates within a cycle too; 0 for never. */
   update_frequency: number;
   /**
-   * Share of the live heads that a cycle prunes where every head is active; a controller's share of
-   * inactive heads comes on top, up to 0.8 together. Under `static` outcomes change it instead.
+   * Share of the live heads that a cycle prunes where every head is active; the share of all heads
+   * that are pruned or closed by then comes on top, up to 0.8 together. Under `static` outcomes change it instead.
    */
   pruning_level: number;
   /**

@@ -177,7 +177,7 @@ export class IntegrationRun implements Disposable {
     }
     const gains = cycles.map((one) => one.success ? one.perplexity_improvement : 0);
     if (diminishingReturns(gains)) {
-      return "the last cycles improved the perplexity by less than 1 %";
+      return "the last three cycles improved the perplexity by less than 1 % in the mean";
     }
     return cycle >= this.options.max_cycles ? "all cycles are done" : undefined;
   }
@@ -331,6 +331,7 @@ export class IntegrationRun implements Disposable {
   #nextPlan({ success, perplexity_improvement: improvement }: PlasticityCycle): CyclePlan {
     const plan = adaptPlan(this.#cursor.plan, success ? { success, improvement } : { success });
     if (!this.#guide) return plan;
+    if (this.options.growth_ratio === 0) return plan; // nothing is to come back
     return { ...plan, growth_ratio: success ? GROWTH_RATIO.success : GROWTH_RATIO.failure };
   }
 

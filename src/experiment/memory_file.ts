@@ -27,7 +27,13 @@ export async function loadMemory(
 ): Promise<TransformationMemory> {
   const { file, value } = await readLeft("memory", path, MEMORY_FILE);
   const state = value as MemoryState;
-  const memory = TransformationMemory.fromJSON(state, options);
+  let memory: TransformationMemory;
+  try {
+    memory = TransformationMemory.fromJSON(state, options);
+  } catch (error) {
+    (error as Error).message = `${file}: ${(error as Error).message}`;
+    throw error;
+  }
   for (const { pruning_strategy, growth_strategy } of memory.entries) {
     checkChoice(`${file}: pruning_strategy`, pruning_strategy, PRUNING_CHOICES);
     checkChoice(`${file}: growth_strategy`, growth_strategy, GROWTH_CHOICES);

@@ -21,7 +21,10 @@ export async function openUnfinished(dir: string, kind: RunKind): Promise<RunFol
   const folder = await RunFolder.open(dir, kind);
   if (await exists(folder.path("results.json"))) {
     throw new TypeError(
-      `${dir} is a finished run: there is nothing to go on with; deno task report ${dir} draws its report`,
+      `${dir} is a finished run: there is nothing to go on with; deno task report ${dir} draws its ` +
+        "report" + (kind === "integration"
+          ? `, and --model_name ${dir}/models/best --memory ${dir} begins another where it ended`
+          : ""),
     );
   }
   return folder;

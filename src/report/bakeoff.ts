@@ -125,14 +125,15 @@ export function removalFigure(record: BakeoffRecord): string {
   ]);
   const last = levels.length - 1;
   const ends = [...strategies].sort((a, b) => a.losses[last] - b.losses[last]);
-  const costs = points.map(({ cost }) => cost);
+  const drawn = strategies.find(({ draws }) => draws !== undefined);
+  const range = [...drawn?.least ?? [], ...drawn?.most ?? []].map((value) => value - whole);
+  const costs = [...points.map(({ cost }) => cost), ...range];
   const style = (name: string) =>
     name === "oracle"
       ? { stroke: "var(--ink)", strokeWidth: 2.4 }
       : name === "random"
       ? { stroke: "var(--grey)", strokeWidth: 2, strokeDasharray: "5,3" }
       : { stroke: "var(--ink)", strokeWidth: 1, strokeOpacity: 0.75 };
-  const drawn = strategies.find(({ draws }) => draws !== undefined);
   return draw({
     width: WIDTH,
     height: 420,

@@ -6,7 +6,7 @@
 import type { IntegrationCycle, IntegrationRecord, IntegrationResults } from "../record.ts";
 import { headCounts } from "./life.ts";
 import { duration, loss, measured, percent, perplexity, plural, signed } from "./theme.ts";
-import { oneRun } from "./verdict.ts";
+import { compare, oneRun } from "./verdict.ts";
 
 const ALONE = "No unpruned twin was trained, so this does not tell pruning from further training.";
 
@@ -14,25 +14,33 @@ const ALONE = "No unpruned twin was trained, so this does not tell pruning from 
 export function integrationVerdict(results: IntegrationResults): string {
   const { test_loss, unpruned_twin_loss: twin, random_pruning_loss: random } = results;
   const { active_heads, total_heads, best_cycle, cycles_completed, improvement } = results;
-  const nats = (other: number, name: string) =>
-    `${signed(test_loss - other)} nats per token from ${name}`;
-  const against = [
-    ...(measured(twin) ? [nats(twin, `its unpruned twin (${loss(twin)})`)] : []),
-    ...(measured(random) ? [nats(random, `random pruning and growth (${loss(random)})`)] : []),
-  ];
-  const kept = results.cycle_metrics.filter(({ success }) => success).length;
-  return `With ${active_heads} of ${plural(total_heads, "head")} the best model’s test loss is ` +
-    `${loss(test_loss)}${against.length > 0 ? `: ${against.join(", ")}` : ""}.` +
-    `${measured(twin) ? "" : `\n${ALONE}`}\n` +
-    `It is of ${
-      best_cycle === 0 ? "the start: no cycle made a better one" : `cycle ${best_cycle}`
-    }; ` +
-    `${kept} of ${plural(cycles_completed, "cycle")} kept; validation perplexity ` +
-    `${perplexity(results.baseline_perplexity)} -> ${perplexity(results.best_perplexity)} ` +
-    `(${percent(Number(Math.abs(improvement).toFixed(4)))} ${
+  const validation = `validation perplexity ${perplexity(results.baseline_perplexity)} -> ` +
+    `${perplexity(results.best_perplexity)} (${percent(Number(Math.abs(improvement).toFixed(4)))} ${
       improvement < 0 ? "higher" : "lower"
-    }). ` +
-    `Ended because ${results.stopped}.`;
+    })`;
+  if (best_cycle === 0) {
+    return `No cycle made a better model: the result is the model as it was given, with ` +
+      `${active_heads} of ${plural(total_heads, "head")} and a test loss of ${loss(test_loss)} ` +
+      `nats per token; nothing was gained over its unpruned twin, which is the same model then.\n` +
+      `Of ${plural(cycles_completed, "cycle")} ${
+        keptOf(results)
+      } kept. It ended: ${results.stopped}.`;
+  }
+  const against = [
+    ...(measured(twin) ? [compare(test_loss, twin, "its unpruned twin")] : []),
+    ...(measured(random) ? [compare(test_loss, random, "random pruning and growth")] : []),
+  ];
+  return `With ${active_heads} of ${plural(total_heads, "head")} the best model’s test loss is ` +
+    `${loss(test_loss)} nats per token${against.length > 0 ? `: ${against.join(", ")}` : ""}.` +
+    `${measured(twin) ? "" : `\n${ALONE}`}\n` +
+    `It was made by cycle ${best_cycle}, the best by perplexity and heads together; of ` +
+    `${plural(cycles_completed, "cycle")} ${keptOf(results)} kept; ${validation}. ` +
+    `It ended: ${results.stopped}.`;
+}
+
+function keptOf({ cycle_metrics }: IntegrationResults): string {
+  const kept = cycle_metrics.filter(({ success }) => success).length;
+  return kept === 0 ? "none was" : kept === 1 ? "1 was" : `${kept} were`;
 }
 
 /** What the page begins with: the first line of the verdict, and what stands under it. */

@@ -83,9 +83,14 @@ leaves them out.
 | --- | --- |
 ${cardRows(results).map(([what, value]) => `| ${what} | ${value} |`).join("\n")}
 
-Losses are of the text's test part, which was read once, after the last cycle. The unpruned twin had
+Losses are of the text's test part, which was read once, after the last cycle. ${
+    results.unpruned_twin_loss === undefined
+      ? `No unpruned twin was
+trained, so these numbers do not tell pruning from further training.`
+      : `The unpruned twin had
 the same training on the same batches: what pruning did is the difference from it, not from the model
-before training. Text: ${oneLine(text)}. Measured on: ${oneLine(adapter)}.
+before training.`
+  } Text: ${oneLine(text)}. Measured on: ${oneLine(adapter)}.
 `;
 }
 

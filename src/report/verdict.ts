@@ -215,7 +215,8 @@ function unfinished(run: RunRecord): string {
   return `This run is unfinished, ${what}.${where}${last}`;
 }
 
-function compare(value: number, other: number, name: string): string {
+/** How much better or worse a loss is than another, in words. */
+export function compare(value: number, other: number, name: string): string {
   const word = betterOrWorse(value - other);
   const than = word === "equal" ? "to four decimals to" : "than";
   const amount = word === "equal" ? "" : `${loss(Math.abs(value - other))} `;
