@@ -191,7 +191,7 @@ Deno.test("patience refuses a damaged state", () => {
   const refuses = (change: object, message: RegExp) =>
     assert.throws(() => Patience.fromJSON({ ...state, ...change }), message);
   refuses({ best: null }, /^TypeError: the state of a Patience must hold the best model: null$/);
-  refuses({ best: { ...state.best, heads: "80" } }, /^RangeError: heads .*: 80$/);
+  refuses({ best: { ...state.best, heads: "80" } }, /^RangeError: heads .*: "80"$/);
   refuses({ best: { ...state.best, cycle: 2 } }, /^RangeError: best\.cycle .* from 0 to 1: 2$/);
   refuses({ cycles: 1.5 }, /^RangeError: cycles .*: 1\.5$/);
   refuses({ lowest_perplexity: 23 }, /^RangeError: lowest_perplexity .* at most 22: 23$/);

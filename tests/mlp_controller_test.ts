@@ -587,5 +587,5 @@ Deno.test("settings out of range and broken states are refused", () => {
   broken((s) => s.replay[0][0].norm = 0, /^RangeError: norm must be above 0: 0$/);
   broken((s) => s.replay[0][1].moves[0].x.pop(), /^RangeError: replay's features .*7.*: 6$/);
   broken((s) => s.pending.heads[0].layer = 1, /^RangeError: pending's layer .*: 1$/);
-  broken((s) => s.pending.heads[0].slope = "0", /^RangeError: every number of pending .*: 0$/);
+  broken((s) => s.pending.heads[0].slope = "0", /^RangeError: every number of pending .*: "0"$/);
 });

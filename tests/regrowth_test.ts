@@ -247,7 +247,7 @@ Deno.test("growth scores put the head to grow highest, and NaN where a head is l
       );
     }
   }
-  assert.throws(() => scoreGrowth("luck" as "random", inputs), /growth_strategy must be one of/);
+  assert.throws(() => scoreGrowth("luck" as "random", inputs), /a growth strategy must be one of/);
   const broken = { ...inputs, gateGrad: Float32Array.from({ length: 9 }, () => NaN) };
   assert.throws(() => scoreGrowth("gradient_sensitivity", broken), /must be finite: NaN/);
 });
