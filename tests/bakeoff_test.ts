@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { bakeoff, prepareBakeoff } from "../src/experiment/bakeoff.ts";
 import { pearson, ranks, spearman } from "../src/plasticity/rank.ts";
+import { pageHtml } from "../src/report/document.ts";
 import { bakeoffRows, bakeoffVerdict, renderBakeoff } from "../src/report/bakeoff.ts";
 import { assertClose } from "./close.ts";
 import { gpu } from "./gpu.ts";
@@ -55,7 +56,7 @@ Deno.test("a bake-off compares every score with the oracle, and repeats itself",
   const { execution_time_s: __, ...second } = await bakeoff(gpu, options, materials);
   assert.deepEqual(second, first);
 
-  const { page, figures } = renderBakeoff(record);
+  const drawn = renderBakeoff(record), { figures } = drawn, page = pageHtml(drawn);
   assert.deepEqual(figures.map(({ name }) => name), ["correlation", "removal"]);
   assert.ok(page.includes(bakeoffVerdict(record)));
   assert.doesNotMatch(page, /NaN|undefined/);

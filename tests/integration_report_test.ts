@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import type { DecisionRound, IntegrationCycle, IntegrationRecord } from "../src/record.ts";
+import { pageHtml } from "../src/report/document.ts";
 import { glanceFigure, headsLeftFigure } from "../src/report/glance.ts";
 import { integrationHeading, integrationVerdict } from "../src/report/integration.ts";
 import { INTEGRATION_FIGURES, renderIntegration } from "../src/report/integration_page.ts";
@@ -20,7 +21,7 @@ const HOLES = /\bNaN\b|undefined|Infinity|\[object|\bnull\b/;
 const REACHES_OUT = /<script|<link|<iframe|@import|\bsrc=|\bhref=|url\((?!#)|\bon\w+=/i;
 
 function page(run: IntegrationRecord): string {
-  return renderIntegration(run).html;
+  return pageHtml(renderIntegration(run));
 }
 
 /** How many times a pattern occurs. */
@@ -128,7 +129,7 @@ Deno.test("the page begins with the verdict, and with whom and what it is about"
 
 Deno.test("the page stands alone: nothing to fetch, nothing to run, headings in order", () => {
   const run = syntheticIntegration();
-  const { html, figures } = renderIntegration(run);
+  const html = page(run), { figures } = renderIntegration(run);
   assert.deepEqual(figures.map(({ name }) => name), [...INTEGRATION_FIGURES]);
   assert.doesNotMatch(html.replaceAll('xmlns="http://www.w3.org/2000/svg"', ""), /https?:\/\//);
   assert.doesNotMatch(html, REACHES_OUT);
@@ -348,7 +349,7 @@ Deno.test("the controller's and the memory's tables hold their numbers", () => {
 
 Deno.test("without controls there is no word of what they would have been", () => {
   const run = syntheticIntegration({ controls: false });
-  const { html, figures } = renderIntegration(run);
+  const html = page(run), { figures } = renderIntegration(run);
   for (const { svg, caption, name } of figures) {
     assert.doesNotMatch(svg + caption, /twin|random pruning|controls/i, name);
   }

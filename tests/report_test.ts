@@ -24,6 +24,7 @@ import {
   timelineFigure,
   validationFigure,
 } from "../src/report/figures.ts";
+import { pageHtml } from "../src/report/document.ts";
 import { renderPage } from "../src/report/page.ts";
 import { readRun } from "../src/report/read.ts";
 import { differenceFromTwin, smooth, trainingCurve } from "../src/report/series.ts";
@@ -39,6 +40,11 @@ interface Shape {
   every?: number;
   controls?: boolean;
   finished?: boolean;
+}
+
+/** The page of a run, as a file holds it. */
+function pageOf(run: RunRecord): string {
+  return pageHtml(renderPage(run));
 }
 
 /**
@@ -328,7 +334,7 @@ Deno.test("loss has perplexity beside it, and heads their sparsity", () => {
 });
 
 Deno.test("the first line of the page is the verdict", () => {
-  const page = renderPage(syntheticRun());
+  const page = pageOf(syntheticRun());
   const body = page.slice(page.indexOf("<body>")).replace(/<[^>]*>/g, "").trim();
   assert.equal(
     body.split("\n")[0],
@@ -338,7 +344,7 @@ Deno.test("the first line of the page is the verdict", () => {
 });
 
 Deno.test("the page stands alone: nothing to fetch, nothing to run, headings in order", () => {
-  const page = renderPage(syntheticRun());
+  const page = pageOf(syntheticRun());
   assert.ok(page.length < 3_000_000, `${page.length} characters`);
   assert.doesNotMatch(page.replaceAll('xmlns="http://www.w3.org/2000/svg"', ""), /https?:\/\//);
   assert.doesNotMatch(page, REACHES_OUT);
@@ -366,7 +372,7 @@ Deno.test("without controls there is no grey line and no word of what they would
   for (const { caption, name } of drawFigures(run)) {
     assert.doesNotMatch(caption, /twin|random pruning|controls/i, name);
   }
-  const page = renderPage(run);
+  const page = pageOf(run);
   assert.doesNotMatch(page.replace(/<style>.*?<\/style>/gs, ""), HOLES);
   assert.match(verdict(run), /No unpruned twin was trained/);
 });
@@ -376,7 +382,7 @@ Deno.test("an unfinished run says so, and is drawn as far as it went", () => {
   run.events = run.events.filter(({ step }) => step < 600);
   run.metrics = run.metrics.filter(({ step }) => step < 600);
   run.heads = run.heads.filter(({ step }) => step < 600);
-  const page = renderPage(run);
+  const page = pageOf(run);
   assert.match(verdict(run), /^This run is unfinished, .* step 599, in fine-tuning of cycle 2\./);
   assert.ok(page.includes('id="figure-timeline"'));
   assert.ok(!page.includes('id="figure-cycles"') && !page.includes("Key numbers"));
@@ -384,7 +390,7 @@ Deno.test("an unfinished run says so, and is drawn as far as it went", () => {
 
   const barely: RunRecord = { ...run, metrics: [], events: [], heads: [] };
   assert.deepEqual(drawFigures(barely), []);
-  assert.match(renderPage(barely), /This run is unfinished/);
+  assert.match(pageOf(barely), /This run is unfinished/);
 });
 
 Deno.test("a loss that was not a number leaves a gap, not a word", () => {
@@ -393,7 +399,7 @@ Deno.test("a loss that was not a number leaves a gap, not a word", () => {
     JSON.stringify(run, (key, value) => key === "loss" || key === "final_loss" ? NaN : value),
   ) as RunRecord;
   assert.equal(timelineFigure(broken), undefined);
-  assert.doesNotMatch(renderPage(broken).replace(/<style>.*?<\/style>/gs, ""), HOLES);
+  assert.doesNotMatch(pageOf(broken).replace(/<style>.*?<\/style>/gs, ""), HOLES);
 });
 
 Deno.test("text from a run is escaped wherever it stands", () => {
@@ -407,7 +413,7 @@ Deno.test("text from a run is escaped wherever it stands", () => {
     if (row.event === "prune") row.strategy = evil;
     if (row.event === "stable") row.reason = evil;
   }
-  const page = renderPage(run);
+  const page = pageOf(run);
   assert.doesNotMatch(page, /<script|<\/script/);
   assert.ok(!page.includes("\u0000"));
   assert.equal(times(page, "</title>"), times(page, "<title"));
@@ -436,7 +442,7 @@ Deno.test("a run folder is read back, and its report written whole or not at all
 
     await writeReport(dir);
     const page = await Deno.readTextFile(join(dir, "report.html"));
-    assert.equal(page, renderPage(run));
+    assert.equal(page, pageOf(run));
     const figures = [...Deno.readDirSync(join(dir, "figures"))].map(({ name }) => name).sort();
     assert.deepEqual(figures, FIGURE_NAMES.map((name) => `${name}.svg`).sort());
 
@@ -456,4 +462,4 @@ Deno.test("a run folder is read back, and its report written whole or not at all
 
 // To look at the page: POLLARD_REPORT=/tmp/report.html deno test -A tests/report_test.ts
 const look = Deno.env.get("POLLARD_REPORT");
-if (look) await Deno.writeTextFile(look, renderPage(syntheticRun()));
+if (look) await Deno.writeTextFile(look, pageOf(syntheticRun()));

@@ -5,16 +5,9 @@
  */
 import type { BakeoffRecord, BakeoffStrategy } from "../record.ts";
 import { Plot } from "./deps.ts";
+import type { Page } from "./document.ts";
 import { endLabels } from "./labels.ts";
-import {
-  dataTables,
-  figureHtml,
-  htmlPage,
-  type PageFigure,
-  recordTable,
-  section,
-  table,
-} from "./parts.ts";
+import { dataTables, figureHtml, type PageFigure, recordTable, section, table } from "./parts.ts";
 import { draw, key, lineSample } from "./svg.ts";
 import { duration, loss, percent, plural, signed } from "./theme.ts";
 import { writePage } from "./write_page.ts";
@@ -205,7 +198,7 @@ export function removalFigure(record: BakeoffRecord): string {
 }
 
 /** The page of a bake-off. */
-export function renderBakeoff(record: BakeoffRecord): { page: string; figures: PageFigure[] } {
+export function renderBakeoff(record: BakeoffRecord): Page {
   const figures: PageFigure[] = [
     {
       name: "correlation",
@@ -227,11 +220,7 @@ export function renderBakeoff(record: BakeoffRecord): { page: string; figures: P
   ];
   const { head, rows } = bakeoffRows(record);
   const { options, execution_time_s, heads, environment } = record;
-  const page = htmlPage(`Pollard bake-off: ${options.model_name}`, {
-    verdict: bakeoffVerdict(record),
-    standing: `${heads.length} heads of ${options.model_name} on ${options.text}, in ` +
-      `${duration(execution_time_s)} on ${environment.adapter}.`,
-  }, [
+  const body = [
     section("Agreement with the oracle", figureHtml(figures[0], false)),
     section("What removing heads costs, without retraining", [
       figureHtml(figures[1], false),
@@ -261,8 +250,14 @@ export function renderBakeoff(record: BakeoffRecord): { page: string; figures: P
     section("Configuration", recordTable(options)),
     section("Environment", recordTable(environment)),
     section("Data", dataTables(record.data)),
-  ]);
-  return { page, figures };
+  ];
+  return {
+    title: `Pollard bake-off: ${options.model_name}`,
+    verdict: bakeoffVerdict(record),
+    standing: `${heads.length} heads of ${options.model_name} on ${options.text}, in ` +
+      `${duration(execution_time_s)} on ${environment.adapter}.`,
+    ...{ body, figures, names: figures.map(({ name }) => name) },
+  };
 }
 
 /**
@@ -271,6 +266,5 @@ export function renderBakeoff(record: BakeoffRecord): { page: string; figures: P
  * @returns The path of `report.html`.
  */
 export async function writeBakeoff(dir: string, record: BakeoffRecord): Promise<string> {
-  const { page: html, figures } = renderBakeoff(record);
-  return await writePage(dir, { html, figures, names: figures.map(({ name }) => name) });
+  return await writePage(dir, renderBakeoff(record));
 }

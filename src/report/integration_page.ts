@@ -5,24 +5,16 @@
  */
 
 import type { IntegrationRecord } from "../record.ts";
+import type { Page } from "./document.ts";
 import { glanceFigure, headsLeftFigure } from "./glance.ts";
 import type { Html } from "./html.ts";
 import { integrationHeading } from "./integration.ts";
 import { controllerTable, cyclesTables, memoryHtml } from "./integration_tables.ts";
 import { lifeFigure } from "./life.ts";
-import {
-  dataTables,
-  figureHtml,
-  htmlPage,
-  type PageFigure,
-  pair,
-  recordTable,
-  section,
-} from "./parts.ts";
+import { dataTables, figureHtml, type PageFigure, pair, recordTable, section } from "./parts.ts";
 import { predictionsFigure, predictionsHtml } from "./predictions.ts";
 import { ratingsFigure } from "./strategies.ts";
 import { measured } from "./theme.ts";
-import type { Page } from "./write_page.ts";
 
 /** The figures of the page, in its order. */
 export const INTEGRATION_FIGURES = [
@@ -111,29 +103,29 @@ export function renderIntegration(run: IntegrationRecord): Page {
   const { cycles, config } = run;
   const model = config.model_name;
   const any = cycles.length > 0;
-  const html = htmlPage(
-    `Pollard integrated run${typeof model === "string" ? `: ${model}` : ""}`,
-    integrationHeading(run),
-    [
-      section("Cycles at a glance", [...show("glance"), ...show("left")]),
-      section("Cycles", any && cyclesTables(cycles)),
-      section("The life of every head", show("life", false)),
-      section(
-        "Ratings of strategies",
-        any && [
-          pair([...show("pruning-ratings"), ...show("growth-ratings")]),
-        ],
-      ),
-      section("What it remembers", memoryHtml(run.memory)),
-      section(
-        "What the controller predicted, and what came",
-        predictionsHtml(run, show("predictions", false)[0]),
-      ),
-      section("The controller", any && controllerTable(cycles)),
-      section("Configuration", recordTable(config)),
-      section("Environment", recordTable(run.environment)),
-      section("Data", dataTables(run.data)),
-    ],
-  );
-  return { html, figures, names: INTEGRATION_FIGURES };
+  const body = [
+    section("Cycles at a glance", [...show("glance"), ...show("left")]),
+    section("Cycles", any && cyclesTables(cycles)),
+    section("The life of every head", show("life", false)),
+    section(
+      "Ratings of strategies",
+      any && [
+        pair([...show("pruning-ratings"), ...show("growth-ratings")]),
+      ],
+    ),
+    section("What it remembers", memoryHtml(run.memory)),
+    section(
+      "What the controller predicted, and what came",
+      predictionsHtml(run, show("predictions", false)[0]),
+    ),
+    section("The controller", any && controllerTable(cycles)),
+    section("Configuration", recordTable(config)),
+    section("Environment", recordTable(run.environment)),
+    section("Data", dataTables(run.data)),
+  ];
+  return {
+    title: `Pollard integrated run${typeof model === "string" ? `: ${model}` : ""}`,
+    ...integrationHeading(run),
+    ...{ body, figures, names: INTEGRATION_FIGURES },
+  };
 }

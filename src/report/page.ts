@@ -5,14 +5,14 @@
  */
 
 import type { CycleResult, RunRecord, Sample } from "../record.ts";
-import { drawFigures, type Figure, type FigureName } from "./figures.ts";
+import type { Page } from "./document.ts";
+import { drawFigures, type Figure, FIGURE_NAMES, type FigureName } from "./figures.ts";
 import { type Html, markup, type MarkupValue } from "./html.ts";
 import {
   type Column,
   columnsTable,
   dataTables,
   figureHtml,
-  htmlPage,
   pair,
   recordTable,
   section,
@@ -21,20 +21,16 @@ import {
 import { loss, minus, percent, written } from "./theme.ts";
 import { type Claim, claims, type KeyNumber, keyNumbers, standing, verdict } from "./verdict.ts";
 
-/**
- * Writes the report of a run as one HTML page. What the records do not hold has no section.
- *
- * @param run The records of one run folder.
- * @param figures Its figures, where they are drawn already.
- */
-export function renderPage(run: RunRecord, figures: Figure[] = drawFigures(run)): string {
+/** Draws the page of a run, from its records alone. What they do not hold has no section. */
+export function renderPage(run: RunRecord): Page {
+  const figures = drawFigures(run);
   const at = new Map<FigureName, Figure>(figures.map((figure) => [figure.name, figure]));
   const show = (...names: FigureName[]) =>
     names.flatMap((name) => at.has(name) ? [figureHtml(at.get(name)!, names.length > 1)] : []);
   const maps = show("entropy", "gradient"), fates = show("deaths", "gates");
   const cycles = run.results?.cycles ?? [];
   const numbers = keyNumbers(run), evidence = claims(run);
-  return htmlPage(title(run), { verdict: verdict(run), standing: standing(run) }, [
+  const body = [
     section("Key numbers", numbers.length > 0 && keyTable(numbers)),
     section("Timeline", show("timeline")),
     section("Difference from the unpruned twin", show("difference")),
@@ -46,7 +42,11 @@ export function renderPage(run: RunRecord, figures: Figure[] = drawFigures(run))
     section("Configuration", recordTable(run.config)),
     section("Environment", recordTable(run.environment)),
     section("Data", dataTables(run.data)),
-  ]);
+  ];
+  return {
+    ...{ title: title(run), verdict: verdict(run), standing: standing(run), body },
+    ...{ figures, names: FIGURE_NAMES },
+  };
 }
 
 function title(run: RunRecord): string {

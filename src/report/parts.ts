@@ -1,11 +1,10 @@
 /**
- * Pieces that every page is put together from: the frame, sections, figures, tables.
+ * Pieces that every page is put together from: sections, figures, tables.
  *
  * @module
  */
 import type { DataRecord } from "../record.ts";
 import { Html, markup, type MarkupValue } from "./html.ts";
-import { PAGE_CSS } from "./style.ts";
 import { count, percent } from "./theme.ts";
 
 /** A figure as a page shows it. */
@@ -20,42 +19,11 @@ export interface PageFigure {
   svg: string;
 }
 
-/**
- * A whole page: one file, with no network, no script and nothing to install.
- *
- * @param top What is said first, and in small print under it.
- */
-export function htmlPage(
-  title: string,
-  { verdict, standing }: { verdict: string; standing: string | readonly string[] },
-  body: MarkupValue,
-): string {
-  const lines = [standing].flat().map((line) => markup`<p class="quiet">${line}</p>\n`);
-  return markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${title}</title>
-<style>${new Html(PAGE_CSS)}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>${verdict}</h1>
-${lines}</header>
-${body}
-</main>
-</body>
-</html>
-`.text;
-}
-
 /** A section, or nothing at all where there is nothing to put in it. */
 export function section(name: string, body: MarkupValue | false): Html | undefined {
   if (body === false || (Array.isArray(body) && body.length === 0)) return undefined;
-  return markup`<section>
+  const id = name.toLowerCase().replaceAll(/[^a-z]+/g, "-");
+  return markup`<section id="${id}">
 <h2>${name}</h2>
 ${body}
 </section>`;

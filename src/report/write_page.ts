@@ -5,17 +5,7 @@
  */
 
 import { dirname, join } from "node:path";
-import type { PageFigure } from "./parts.ts";
-
-/** A page that has been drawn. */
-export interface Page {
-  /** The whole of `report.html`. */
-  html: string;
-  /** What goes into `figures/`. */
-  figures: readonly PageFigure[];
-  /** Names of all figures that such a page may have: those that were not drawn go. */
-  names: readonly string[];
-}
+import { type Page, pageHtml } from "./document.ts";
 
 /**
  * Writes `report.html`, and each figure on its own in `figures/`. Every file is written under a
@@ -24,12 +14,13 @@ export interface Page {
  *
  * @returns The path of `report.html`.
  */
-export async function writePage(dir: string, { html, figures, names }: Page): Promise<string> {
+export async function writePage(dir: string, page: Page): Promise<string> {
+  const { figures, names } = page;
   const report = join(dir, "report.html");
   const figurePath = (name: string) => join(dir, "figures", `${name}.svg`);
   const files: [path: string, text: string][] = [
     ...figures.map(({ name, svg }): [string, string] => [figurePath(name), svg + "\n"]),
-    [report, html],
+    [report, pageHtml(page)],
   ];
 
   const temporary = (path: string) => `${path}.part`;
