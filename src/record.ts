@@ -451,6 +451,8 @@ export interface IntegrationRecord {
   metrics: MetricRow[];
   /** `events.jsonl`, in the order of its lines. */
   events: EventRow[];
+  /** `heads.csv`, in the order of its lines. */
+  heads: HeadRow[];
   /** `memory/transformations.json`: what the run knew at its end, of earlier runs or its own. */
   memory?: MemoryRecord;
   /** Absent while the run goes on, or where it did not finish. */

@@ -2,6 +2,7 @@
 import type {
   DecisionRound,
   EventRow,
+  HeadRow,
   IntegrationCycle,
   IntegrationRecord,
   MemoryRecord,
@@ -81,6 +82,7 @@ export function syntheticIntegration(made: Made = {}): IntegrationRecord {
   let loss = 3.42, step = 0, time = 6;
   const ratings = structuredClone(RATINGS);
   const cycles: IntegrationCycle[] = [], events: EventRow[] = [], metrics: MetricRow[] = [];
+  const heads: HeadRow[] = [];
   const memory: MemoryRecord = { capacity: 5, replay_probability: 0.7, transformations: [] };
   const preferences: Record<string, number> = {};
 
@@ -103,6 +105,15 @@ export function syntheticIntegration(made: Made = {}): IntegrationRecord {
     gone.forEach(({ place: [layer, head], score }, rank) => {
       const choice = { strategy: plan.by, score, rank: rank + 1, of: order.length };
       events.push({ ...common, event: "prune", layer, head, ...choice });
+    });
+    all.forEach(([layer, head], k) => {
+      const wave = 0.5 + 0.4 * Math.sin(7 * k + i);
+      const known = {
+        ...{ gate: 0.9 - 0.2 * wave, entropy: wave, grad_norm: 0.1 + wave, score: wave },
+        gate_grad_abs: 0.01 * wave,
+      };
+      const alive = live.has(`${layer},${head}`);
+      heads.push({ step, cycle, layer, head, alive: alive ? 1 : 0, ...(alive && known) });
     });
     const after = new Set(live);
     for (const { place } of gone) after.delete(place.join());
@@ -242,7 +253,7 @@ export function syntheticIntegration(made: Made = {}): IntegrationRecord {
         test: { start: 380000, end: 420000 },
       },
     },
-    ...{ cycles, metrics, events, memory },
+    ...{ cycles, metrics, events, heads, memory },
   };
   for (const { cycle, final } of cycles) {
     metrics.push({

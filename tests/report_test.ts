@@ -1,249 +1,29 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import {
-  type Arm,
-  type CycleResult,
-  type EventRow,
-  headCsvHeader,
-  headCsvLine,
-  type HeadRow,
-  type MetricRow,
-  type Phase,
-  type RunRecord,
-} from "../src/record.ts";
-import {
-  cyclesFigure,
-  deathsFigure,
-  differenceFigure,
-  drawFigures,
-  entropyFigure,
-  FIGURE_NAMES,
-  gatesFigure,
-  gradientFigure,
-  sparsityFigure,
-  timelineFigure,
-  validationFigure,
-} from "../src/report/figures.ts";
+import { type Arm, headCsvHeader, headCsvLine, type RunRecord } from "../src/record.ts";
+import { differenceFigure, sparsityFigure, validationFigure } from "../src/report/curves.ts";
+import { cyclesFigure, impactFigure } from "../src/report/cycles.ts";
+import { drawFigures, FIGURE_NAMES } from "../src/report/figures.ts";
+import { gatesFigure } from "../src/report/gates.ts";
+import { lifeCycles, lifeFigure } from "../src/report/life.ts";
+import { mapsFigure } from "../src/report/maps.ts";
+import { lossesTable } from "../src/report/numbers.ts";
 import { pageHtml } from "../src/report/document.ts";
 import { renderPage } from "../src/report/page.ts";
 import { readRun } from "../src/report/read.ts";
 import { differenceFromTwin, smooth, trainingCurve } from "../src/report/series.ts";
 import { verdict } from "../src/report/verdict.ts";
+import { headStory } from "../src/report/story.ts";
+import { timelineFigure } from "../src/report/timeline.ts";
+import { warmupFigure, warmupThirds } from "../src/report/warmup.ts";
 import { writeReport } from "../src/report/write.ts";
-
-interface Shape {
-  L?: number;
-  NH?: number;
-  cycles?: number;
-  warmup?: number;
-  finetuning?: number;
-  every?: number;
-  controls?: boolean;
-  finished?: boolean;
-}
+import { bare, HOLES, marks, REACHES_OUT, times } from "./page_checks.ts";
+import { syntheticRun } from "./report_fixture.ts";
 
 /** The page of a run, as a file holds it. */
 function pageOf(run: RunRecord): string {
   return pageHtml(renderPage(run));
 }
-
-/**
- * A made-up run, for these tests only: no model was trained. Losses fall like a power of the step,
- * jump at a pruning and recover; every number is drawn from a seeded generator.
- */
-function syntheticRun(shape: Shape = {}): RunRecord {
-  const { L = 4, NH = 8, cycles = 3, warmup = 200, finetuning = 300, every = 25 } = shape;
-  const { controls = true, finished = true } = shape;
-  let state = 12345;
-  const random = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-  const noise = () => (random() + random() + random() - 1.5) * 0.09;
-  const total = L * NH, perCycle = Math.floor(total * 0.3 / cycles);
-  const metrics: MetricRow[] = [], events: EventRow[] = [], heads: HeadRow[] = [];
-  const cycleResults: CycleResult[] = [], pruned: [number, number][] = [];
-  const alive = Array.from({ length: total }, () => true);
-  const arms: Arm[] = controls ? ["pruned", "unpruned_twin", "random_pruning"] : ["pruned"];
-  const jump = { pruned: 0, unpruned_twin: 0, random_pruning: 0 };
-  const scar = { pruned: 0.004, unpruned_twin: 0, random_pruning: 0.012 };
-  let step = 0, cycle = 0, phase: Phase = "warmup";
-
-  const level = (arm: Arm) =>
-    3.1 + 1.4 / (1 + step / 120) + jump[arm] + scar[arm] * (arm === "unpruned_twin" ? 0 : cycle);
-  const rest = (arm: Arm) => {
-    const active = total - (arm === "unpruned_twin" ? 0 : pruned.length);
-    return { active_heads: active, sparsity: 1 - active / total, tokens_seen: step * 256 };
-  };
-  const evaluate = (arm: Arm) => {
-    const eval_loss = level(arm) + 0.06 + noise() * 0.04;
-    metrics.push({
-      step,
-      phase,
-      arm,
-      cycle,
-      eval_loss,
-      perplexity: Math.exp(eval_loss),
-      ...rest(arm),
-    });
-    return eval_loss;
-  };
-  const enter = (next: Phase) => {
-    phase = next;
-    events.push({ event: "phase", phase, step, cycle, arm: "pruned", time: step * 0.1 });
-  };
-  const train = (steps: number, which: Arm[]) => {
-    for (let i = 0; i < steps; i++) {
-      step++;
-      const batch = noise();
-      for (const arm of which) {
-        jump[arm] *= 0.985;
-        const loss = level(arm) + batch + noise() * 0.08;
-        metrics.push({ step, phase, arm, cycle, loss, learning_rate: 5e-5, ...rest(arm) });
-        if (step % every === 0 && i < steps - 1) evaluate(arm);
-      }
-    }
-  };
-  const look = (scores?: number[]) => {
-    for (let i = 0; i < total; i++) {
-      const measuredHere = alive[i]
-        ? {
-          gate: 0.9 + 0.06 * random(),
-          entropy_nats: 1 + random(),
-          entropy: 0.25 + 0.6 * random(),
-          grad_norm: 10 ** (-2.5 + 1.6 * random()),
-        }
-        : {};
-      heads.push({
-        step,
-        cycle,
-        layer: Math.floor(i / NH),
-        head: i % NH,
-        alive: alive[i] ? 1 : 0,
-        ...measuredHere,
-        ...(scores && alive[i] ? { score: scores[i] } : {}),
-      });
-    }
-  };
-
-  enter("warmup");
-  evaluate("pruned");
-  train(warmup, ["pruned"]);
-  events.push({
-    event: "stable",
-    reason: "std of the last 20 losses 0.041 < 0.05",
-    step: Math.round(warmup * 0.85),
-    cycle,
-    arm: "pruned",
-    time: 18,
-  });
-  let before = evaluate("pruned");
-  for (cycle = 1; cycle <= cycles; cycle++) {
-    enter("analysis");
-    const scores = alive.map(() => random());
-    look(scores);
-    enter("pruning");
-    const order = scores.map((score, i) => ({ score, i })).filter(({ i }) => alive[i])
-      .sort((a, b) => a.score - b.score);
-    const gone = order.slice(0, perCycle).map(({ score, i }, rank) => {
-      alive[i] = false;
-      const layer = Math.floor(i / NH), head = i % NH;
-      events.push({
-        ...{ event: "prune", layer, head, strategy: "combined", score },
-        ...{ rank: rank + 1, of: order.length, step, cycle, arm: "pruned", time: step * 0.1 },
-      });
-      return [layer, head] as [number, number];
-    });
-    pruned.push(...gone);
-    jump.pruned += 0.16;
-    jump.random_pruning += 0.24;
-    const after = evaluate("pruned");
-    if (controls) {
-      evaluate("random_pruning");
-      evaluate("unpruned_twin");
-    }
-    enter("finetuning");
-    train(finetuning, arms);
-    const [recovered, twin, randomly] = arms.map(evaluate);
-    cycleResults.push({
-      ...{ cycle, pruned_heads: gone, ...rest("pruned"), loss_before: before },
-      ...{ loss_after_pruning: after, loss_after_finetuning: recovered },
-      ...(controls ? { unpruned_twin_loss: twin, random_pruning_loss: randomly } : {}),
-    });
-    before = recovered;
-  }
-  cycle = cycles;
-  enter("evaluation");
-  look();
-  const run: RunRecord = {
-    config: {
-      ...{ model_name: "embedded", text: "moby_dick", pruning_level: 0.3, cycles, seed: 7 },
-      ...{ batch_size: 4, max_length: 64, learning_rate: 5e-5, strategy: "combined" },
-      ...{ controls, stop_words: ["<b>", "&"], controller: { reg_weight: 1e-4, update_freq: 10 } },
-    },
-    environment: {
-      ...{ adapter: "llvmpipe (LLVM 19.1, 256 bits)", driver: "Mesa 25.0", backend: "vulkan" },
-      ...{ software: true, os: "linux x86_64", deno: "2.9.6", pollard: "0.1.0" },
-      autotune: { "forward 256x128x384": "tile4x8", "backward weight": "tile8x4" },
-      limits: { maxBufferSize: 2147483648, maxStorageBufferBindingSize: 134217728 },
-    },
-    data: {
-      ...{ text: "moby_dick", sha256: "ab".repeat(32), tokenizer_sha256: "cd".repeat(32) },
-      model_sha256: "ef".repeat(32),
-      parts: {
-        train: { start: 0, end: 320000 },
-        calibration: { start: 320000, end: 340000 },
-        validation: { start: 340000, end: 380000 },
-        test: { start: 380000, end: 420000 },
-      },
-    },
-    ...{ metrics, events, heads },
-  };
-  if (!finished) return run;
-  const final_loss = 3.2141, baseline_loss = 3.6312;
-  const prompt = "The whale rose";
-  run.samples = ["", " out of"].map((more, i) => ({
-    prompt: prompt + more,
-    seed: 11 + i,
-    baseline: `${prompt}${more} of the ship, and the captain said to the men that he was not so ` +
-      `much as a man of the sea; <i>and</i> the sea was a great deal of the sea.`,
-    pruned: ` upon the deck, and all the crew were at the boats; “there she blows!” cried ` +
-      `the mate & the harpooneers, and the line ran out.\nThen it was quiet.`,
-  }));
-  run.results = {
-    ...{ baseline_loss, baseline_perplexity: Math.exp(baseline_loss) },
-    ...{ final_loss, final_perplexity: Math.exp(final_loss) },
-    ...(controls ? { unpruned_twin_loss: 3.2025, random_pruning_loss: 3.2398 } : {}),
-    ...{ active_heads: total - pruned.length, total_heads: total, pruned_heads: pruned },
-    ...{ final_sparsity: pruned.length / total, cycles: cycleResults },
-    ...{ masked_loss: final_loss, compacted_loss: final_loss + 3e-7, reloaded_loss: final_loss },
-    ...{ tokens_seen: step * 256, execution_time_s: 287.4, seed: 7 },
-  };
-  return run;
-}
-
-/** How many times a pattern occurs. */
-function times(text: string, pattern: string | RegExp): number {
-  return text.split(pattern).length - 1;
-}
-
-/** The children of the `<g>` with this description: one for each mark drawn. */
-function marks(svg: string | undefined, label: string): number {
-  assert.ok(svg !== undefined, "the figure is missing");
-  const groups = svg.split(`aria-description="${label}"`).slice(1);
-  assert.ok(groups.length > 0, `no marks called ${label}`);
-  return groups.reduce(
-    (sum, group) =>
-      sum + times(group.slice(0, group.indexOf("</g>")), /<(?:path|rect|text|line|circle)[ >]/),
-    0,
-  );
-}
-
-/** Words that show a value that was not there. */
-const HOLES = /\bNaN\b|undefined|Infinity|\[object|\bnull\b/;
-
-/** What would make a browser fetch something, or run something. */
-const REACHES_OUT = /<script|<link|<iframe|@import|\bsrc=|\bhref=|url\((?!#)|\bon\w+=/i;
 
 Deno.test("the timeline shows every phase, every pruning and both controls", () => {
   const run = syntheticRun();
@@ -299,23 +79,157 @@ Deno.test("smoothing keeps to its segment and shrinks at the ends", () => {
   assert.deepEqual(smooth(points, 1).map(({ value }) => value), [1.5, 2, 2.5, 15, 15]);
 });
 
-Deno.test("the maps show every head that was measured and cross out the dead", () => {
+Deno.test("the maps show every head before each cycle and at the end, and cross out the dead", () => {
   const run = syntheticRun();
-  // The last snapshot follows the last pruning: nine of 32 heads are dead and not measured.
-  for (const svg of [entropyFigure(run), gradientFigure(run)]) {
-    assert.equal(marks(svg, "head"), 23);
-    assert.equal(marks(svg, "head not measured"), 9);
-    assert.equal(marks(svg, "pruned"), 9);
-    assert.equal(marks(svg, "cycle of death"), 9);
+  // Three of 32 heads die in each cycle; the last map is of the end.
+  for (const metric of ["entropy", "gradient", "importance"] as const) {
+    const svg = mapsFigure(run, metric);
+    assert.equal(marks(svg, "head"), 32 + 29 + 26 + 23);
+    assert.equal(marks(svg, "head not measured"), 3 + 6 + 9);
+    assert.equal(marks(svg, "pruned"), 3 + 6 + 9);
   }
-  assert.equal(marks(deathsFigure(run), "head"), 32);
-  assert.equal(marks(deathsFigure(run), "cycle of death"), 9);
-  assert.equal(marks(gatesFigure(run), "gate of a live head"), 23);
-  const big = syntheticRun({ L: 12, NH: 12 });
-  assert.equal(
-    marks(entropyFigure(big), "head") + marks(entropyFigure(big), "head not measured"),
-    144,
+  const blind = run.heads.map(({ gate_grad_abs: _, ...row }) => row);
+  assert.equal(mapsFigure({ ...run, heads: blind }, "importance"), undefined);
+  const gates = gatesFigure(run);
+  assert.equal(marks(gates, "gate of a live head"), 32 + 29 + 26 + 23);
+  assert.equal(marks(gates, "median gate"), 4);
+  const big = mapsFigure(syntheticRun({ L: 12, NH: 12, cycles: 9 }), "entropy");
+  assert.equal(marks(big, "head") + marks(big, "head not measured"), 6 * 144);
+});
+
+Deno.test("all maps of a measurement have one scale", () => {
+  const run = syntheticRun();
+  const svg = mapsFigure(run, "entropy")!;
+  const fill = (value: number) => {
+    const at = svg.indexOf(`entropy ${Number(value.toPrecision(4))}<`);
+    return svg.slice(0, at).match(/.*fill="([^"]*)"/s)![1];
+  };
+  const rows = run.heads.filter((row) => row.alive && row.entropy !== undefined);
+  // Two heads of different moments that measured about the same are coloured the same.
+  const [a, b] =
+    rows.flatMap((a) =>
+      rows.filter((b) => b.step > a.step && Math.abs(a.entropy! - b.entropy!) < 2e-4).map((
+        b,
+      ) => [a, b])
+    )[0];
+  assert.equal(fill(a.entropy!), fill(b.entropy!));
+});
+
+Deno.test("the story: states at every moment, why heads went, and what a rollback undid", () => {
+  const run = syntheticRun();
+  const { L, NH, moments, events } = headStory(run)!;
+  assert.deepEqual([L, NH], [4, 8]);
+  assert.deepEqual(moments.map(({ when }) => when), ["before", "before", "before", "after"]);
+  const live = moments.map(({ states }) => states.filter((state) => state === "live").length);
+  assert.deepEqual(live, [32, 29, 26, 23]);
+  const [layer, head] = run.results!.pruned_heads[0];
+  const [first] = events[layer * 8 + head];
+  assert.match(first.reason, /^pruned by combined: score \S+, rank 1 of 32$/);
+  assert.equal(first.undone, false);
+
+  // The first head grows back in cycle 2, which is then rolled back; in cycle 3 it stays.
+  const grow = (cycle: number) => ({
+    ...{ event: "grow" as const, layer, head, cycle, step: 200 + 300 * (cycle - 1), time: 1 },
+    ...{ strategy: "hebbian", regrowth: "warm" as const, score: 0.5, rank: 1, of: 3 },
+    arm: "pruned" as const,
+  });
+  const at = (cycle: number) =>
+    1 + run.events.findLastIndex((row) => row.event === "prune" && row.cycle === cycle);
+  const more = [...run.events];
+  more.splice(at(3), 0, grow(3));
+  more.splice(at(2), 0, grow(2), {
+    ...{ event: "rollback", reason: "worse", cycle: 2, step: 500, time: 1, arm: "pruned" },
+  });
+  const heads = run.heads.map((row) =>
+    row.layer === layer && row.head === head && row.step > 800 ? { ...row, alive: 1 as const } : row
   );
+  const story = headStory({ events: more, heads })!;
+  const i = layer * 8 + head;
+  assert.deepEqual(story.events[i].map(({ event, undone }) => [event, undone]), [
+    ["prune", false],
+    ["grow", true],
+    ["grow", false],
+  ]);
+  // The rollback also undid what cycle 2 had pruned.
+  const states = story.moments.map((moment) => moment.states);
+  assert.equal(states[2].filter((state) => state === "pruned").length, 3);
+  assert.deepEqual(states.map((list) => list[i]), ["live", "pruned", "pruned", "regrown"]);
+});
+
+Deno.test("a story keeps its page small: few moments where heads are many", () => {
+  const run = syntheticRun({ L: 24, NH: 16, cycles: 3 });
+  const many = Array.from(
+    { length: 100 },
+    (_, k) => run.heads.slice(0, 384).map((row) => ({ ...row, cycle: 1, step: k })),
+  ).flat();
+  const story = headStory({ events: [], heads: many })!;
+  assert.ok(story.moments.length <= 60 && story.moments.length > 10, `${story.moments.length}`);
+  assert.equal(story.moments[0].step, 0);
+  assert.equal(story.moments.at(-1)!.step, 99);
+});
+
+Deno.test("the life of an experiment's heads, as its events tell it", () => {
+  const run = syntheticRun();
+  const cycles = lifeCycles(run);
+  assert.deepEqual(cycles.map(({ heads_before }) => heads_before.flat().length), [32, 29, 26]);
+  assert.deepEqual(cycles.flatMap(({ pruned_heads }) => pruned_heads), run.results!.pruned_heads);
+  assert.equal(marks(lifeFigure({ cycles, events: run.events }), "pruned"), 9);
+});
+
+Deno.test("the warm-up by thirds, by hand", () => {
+  const run = syntheticRun({ warmup: 60, cycles: 1 });
+  const losses = run.metrics.filter((row) => row.phase === "warmup" && row.loss !== undefined)
+    .map((row) => row.loss!);
+  const thirds = warmupThirds(run);
+  assert.deepEqual(thirds.map(({ from, to }) => [from, to]), [[1, 20], [21, 40], [41, 60]]);
+  const mean = (from: number) => losses.slice(from, from + 5).reduce((a, b) => a + b) / 5;
+  thirds.forEach(({ first, last, improvement }, i) => {
+    assert.ok(Math.abs(first - mean(20 * i)) < 1e-12);
+    assert.ok(Math.abs(last - mean(20 * i + 15)) < 1e-12);
+    assert.ok(Math.abs(improvement - (1 - last / first)) < 1e-12);
+  });
+  assert.equal(marks(warmupFigure(run), "from the first to the last losses of a third"), 3);
+  assert.match(warmupFigure(run)!, /called stable at step 51/);
+  assert.equal(warmupFigure(syntheticRun({ warmup: 10 })), undefined);
+});
+
+Deno.test("what pruning cost and what fine-tuning brought back, by hand", () => {
+  const run = syntheticRun();
+  const svg = impactFigure(run)!;
+  for (const label of ["pruning", "fine-tuning"]) assert.equal(marks(svg, label), 3);
+  assert.equal(marks(svg, "unpruned twin"), 3);
+  const [one, two] = run.results!.cycles;
+  const change = (value: number) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(4)}`;
+  assert.ok(svg.includes(`3 heads pruned: ${change(one.loss_after_pruning - one.loss_before)}<`));
+  // The twin's change is over the cycle: from its own loss at the end of the one before.
+  const twin = two.unpruned_twin_loss! - one.unpruned_twin_loss!;
+  assert.ok(svg.includes(`cycle 2, unpruned twin: ${change(twin)}<`));
+});
+
+Deno.test("the numbers behind the figures: every evaluation, side by side with the controls'", () => {
+  const run = syntheticRun({ cycles: 1, warmup: 50, finetuning: 50, every: 25 });
+  const rows = lossesTable(run).text.split("<tr>").slice(2)
+    .map((row) => [...row.matchAll(/<td>([^<]*)</g)].map(([, text]) => text));
+  // Steps 0, 25, 50 twice (before and after pruning), 75 and 100.
+  assert.deepEqual(rows.map(([step]) => step), ["0", "25", "50", "50", "75", "100"]);
+  const last = run.results!.cycles[0];
+  assert.deepEqual(rows[5].slice(1, 4), [
+    last.loss_after_finetuning.toFixed(4),
+    last.unpruned_twin_loss!.toFixed(4),
+    last.random_pruning_loss!.toFixed(4),
+  ]);
+  assert.equal(
+    Number(rows[5][4].replace("−", "-")),
+    Number((last.loss_after_finetuning - last.unpruned_twin_loss!).toFixed(4)),
+  );
+});
+
+Deno.test("a long run of a big model stays below 3 MB", () => {
+  for (const shape of [{ L: 24, NH: 16, cycles: 10 }, { L: 48, NH: 25, cycles: 5 }]) {
+    const run = syntheticRun({ ...shape, warmup: 500, finetuning: 400 });
+    const { length } = pageOf(run);
+    assert.ok(length < 3_000_000, `${length} characters`);
+  }
 });
 
 Deno.test("the cycles show each measurement once", () => {
@@ -343,12 +257,12 @@ Deno.test("the first line of the page is the verdict", () => {
   );
 });
 
-Deno.test("the page stands alone: nothing to fetch, nothing to run, headings in order", () => {
+Deno.test("the page stands alone: nothing to fetch, nothing foreign to run, headings in order", () => {
   const page = pageOf(syntheticRun());
   assert.ok(page.length < 3_000_000, `${page.length} characters`);
   assert.doesNotMatch(page.replaceAll('xmlns="http://www.w3.org/2000/svg"', ""), /https?:\/\//);
-  assert.doesNotMatch(page, REACHES_OUT);
-  assert.doesNotMatch(page.replace(/<style>.*?<\/style>/gs, ""), HOLES);
+  assert.doesNotMatch(bare(page), REACHES_OUT);
+  assert.doesNotMatch(bare(page), HOLES);
   const levels = [...page.matchAll(/<h([1-6])/g)].map((match) => Number(match[1]));
   assert.equal(levels[0], 1);
   assert.equal(levels.filter((level) => level === 1).length, 1);
@@ -367,13 +281,14 @@ Deno.test("without controls there is no grey line and no word of what they would
   for (const { svg, name } of drawFigures(run)) {
     assert.doesNotMatch(svg, /twin|random/, name);
     assert.doesNotMatch(svg, HOLES, name);
-    assert.ok(name === "timeline" || !svg.includes('stroke="var(--grey)"'), name);
+    const greys = ["timeline", "life"].includes(name); // a band's edge, a pruned head's line
+    assert.ok(greys || !svg.includes('stroke="var(--grey)"'), name);
   }
   for (const { caption, name } of drawFigures(run)) {
     assert.doesNotMatch(caption, /twin|random pruning|controls/i, name);
   }
   const page = pageOf(run);
-  assert.doesNotMatch(page.replace(/<style>.*?<\/style>/gs, ""), HOLES);
+  assert.doesNotMatch(bare(page), HOLES);
   assert.match(verdict(run), /No unpruned twin was trained/);
 });
 
@@ -386,7 +301,7 @@ Deno.test("an unfinished run says so, and is drawn as far as it went", () => {
   assert.match(verdict(run), /^This run is unfinished, .* step 599, in fine-tuning of cycle 2\./);
   assert.ok(page.includes('id="figure-timeline"'));
   assert.ok(!page.includes('id="figure-cycles"') && !page.includes("Key numbers"));
-  assert.doesNotMatch(page.replace(/<style>.*?<\/style>/gs, ""), HOLES);
+  assert.doesNotMatch(bare(page), HOLES);
 
   const barely: RunRecord = { ...run, metrics: [], events: [], heads: [] };
   assert.deepEqual(drawFigures(barely), []);
@@ -399,7 +314,7 @@ Deno.test("a loss that was not a number leaves a gap, not a word", () => {
     JSON.stringify(run, (key, value) => key === "loss" || key === "final_loss" ? NaN : value),
   ) as RunRecord;
   assert.equal(timelineFigure(broken), undefined);
-  assert.doesNotMatch(pageOf(broken).replace(/<style>.*?<\/style>/gs, ""), HOLES);
+  assert.doesNotMatch(bare(pageOf(broken)), HOLES);
 });
 
 Deno.test("text from a run is escaped wherever it stands", () => {
@@ -414,7 +329,7 @@ Deno.test("text from a run is escaped wherever it stands", () => {
     if (row.event === "stable") row.reason = evil;
   }
   const page = pageOf(run);
-  assert.doesNotMatch(page, /<script|<\/script/);
+  assert.doesNotMatch(bare(page), /<script|<\/script/);
   assert.ok(!page.includes("\u0000"));
   assert.equal(times(page, "</title>"), times(page, "<title"));
   assert.ok(page.includes("&lt;script&gt;alert(1)"));

@@ -1,15 +1,14 @@
 /**
- * What each cycle did to the loss, and where the controller's gates ended.
+ * What each cycle did to the loss.
  *
  * @module
  */
 
-import type { CycleResult, HeadRow, RunRecord } from "../record.ts";
+import type { CycleResult, RunRecord } from "../record.ts";
 import { Plot } from "./deps.ts";
 import { FRAME } from "./frame.ts";
-import { headGrid, lastSnapshot } from "./series.ts";
 import { draw, key, type KeyItem, type SvgPart, symbolSample } from "./svg.ts";
-import { loss, measured } from "./theme.ts";
+import { ARM_NAMES, loss, measured, minus, percent, plural, signed } from "./theme.ts";
 
 interface Measurement {
   cycle: number;
@@ -89,68 +88,133 @@ export function cyclesFigure(run: RunRecord): string | undefined {
   });
 }
 
-/** Draws every head's gate at the last snapshot, a stroke a head, a row a layer. */
-export function gatesFigure(run: RunRecord): string | undefined {
-  const grid = headGrid(run), snapshot = lastSnapshot(run, "gate");
-  if (!grid || !snapshot) return undefined;
-  const rows = snapshot.rows.filter((row) => measured(row.gate));
-  const live = rows.filter((row) => row.alive === 1), dead = rows.filter((row) => row.alive !== 1);
-  const least = Math.min(...rows.map((row) => row.gate!));
-  const from = Math.max(0, Math.floor(least * 10 - 1e-9) / 10);
-  const place = { x: "gate", y: "layer" } as const;
+/** Draws what each pruning cost and what fine-tuning brought back, from where the cycle began. */
+export function impactFigure(run: RunRecord): string | undefined {
+  const cycles = (run.results?.cycles ?? []).filter(({ loss_before, loss_after_pruning }) =>
+    measured(loss_before) && measured(loss_after_pruning)
+  );
+  if (cycles.length === 0) return undefined;
+  const rises = cycles.map((cycle, i) => ({
+    ...cycle,
+    ...riseOf(cycle),
+    twin: minusOf(cycle.unpruned_twin_loss, cycles[i - 1]?.unpruned_twin_loss ?? cycle.loss_before),
+  }));
+  const trained = rises.filter(({ after }) => measured(after));
+  const twins = rises.filter(({ twin }) => measured(twin));
+  const first = cycles[0].cycle, last = cycles.at(-1)!.cycle;
   return draw({
-    width: 464,
-    height: 40 + grid.L * Math.min(40, Math.max(12, 400 / grid.L)) + 40,
-    marginLeft: 44,
-    marginRight: 16,
-    marginTop: 40,
-    marginBottom: 40,
-    x: { domain: [from, 1] },
-    y: { domain: Array.from({ length: grid.L }, (_, layer) => layer), padding: 0.25 },
+    ...FRAME.size,
+    height: 260,
+    marginTop: 32,
+    marginBottom: FRAME.bottom,
+    x: { domain: [first - 0.5, last + 0.5] },
+    y: { nice: true, inset: 14, zero: true },
     marks: [
-      Plot.gridX({ stroke: "var(--rule)", strokeOpacity: 1, ticks: 5 }),
-      Plot.axisX({
-        label: "gate, what a head’s output is multiplied by",
+      Plot.gridY({ stroke: "var(--rule)", strokeOpacity: 1, ticks: 6 }),
+      Plot.axisY({
+        label: "change of the validation loss",
+        labelOffset: 58,
         labelAnchor: "center",
         labelArrow: "none",
-        tickSize: 4,
-        ticks: 5,
+        tickSize: 0,
+        ticks: 6,
       }),
-      Plot.axisY({ label: "layer", labelAnchor: "center", labelArrow: "none", tickSize: 0 }),
-      Plot.tickX(live, {
-        ...place,
-        stroke: "var(--ink)",
-        strokeWidth: 1.4,
-        strokeOpacity: 0.75,
-        ariaDescription: "gate of a live head",
-        title: gateTitle,
+      Plot.axisX(cycles.map(({ cycle }) => cycle), {
+        label: "cycle",
+        labelAnchor: "center",
+        labelArrow: "none",
+        tickSize: 0,
+        tickFormat: "d",
       }),
-      Plot.dot(dead, {
-        ...place,
-        symbol: "times",
-        r: 4,
-        stroke: "var(--pruning)",
-        ariaDescription: "gate of a pruned head",
-        title: gateTitle,
+      Plot.ruleY([0], { stroke: "var(--quiet)", strokeWidth: 1 }),
+      Plot.arrow(rises, {
+        ...{
+          x1: ({ cycle }) => cycle - 0.06,
+          x2: ({ cycle }) => cycle - 0.06,
+          y1: 0,
+          y2: "impact",
+        },
+        ...{ strokeWidth: 1.6, stroke: "var(--pruning)", headLength: 7, inset: 1 },
+        ariaDescription: "pruning",
+      }),
+      Plot.arrow(trained, {
+        ...{ x1: ({ cycle }) => cycle + 0.06, x2: ({ cycle }) => cycle + 0.06 },
+        ...{ y1: "impact", y2: "after" },
+        ...{ strokeWidth: 1.6, stroke: "var(--finetuning)", headLength: 7, inset: 1 },
+        ariaDescription: "fine-tuning",
+      }),
+      Plot.dot(twins, {
+        ...{ x: ({ cycle }) => cycle + 0.16, y: "twin", symbol: "square", r: 4.5 },
+        fill: "var(--grey)",
+        stroke: "var(--paper)",
+        strokeWidth: 0.8,
+        ariaDescription: ARM_NAMES.unpruned_twin,
+        title: ({ cycle, twin }) => `cycle ${cycle}, unpruned twin: ${signed(twin!)}`,
+      }),
+      Plot.text(rises, {
+        ...{ x: ({ cycle }) => cycle - 0.1, y: "impact", textAnchor: "end" },
+        text: ({ impact, pruned_heads }) =>
+          `${plural(pruned_heads.length, "head")} pruned: ${signed(impact)}`,
+        fill: "var(--ink)",
+      }),
+      Plot.text(trained, {
+        ...{ x: ({ cycle }) => cycle + 0.21, y: "after", textAnchor: "start" },
+        text: ({ after, twin }) =>
+          signed(after!) + (measured(twin) ? ` (twin ${signed(twin)})` : ""),
+        fill: "var(--ink)",
       }),
       key(
         [
-          { label: "live head", sample: [line(11)] },
-          ...(dead.length > 0
-            ? [{ label: "pruned head", sample: symbolSample("times", "var(--pruning)") }]
+          { label: "pruning", sample: arrowSample("var(--pruning)", true) },
+          { label: "fine-tuning", sample: arrowSample("var(--finetuning)", false) },
+          ...(twins.length > 0
+            ? [{
+              label: "unpruned twin, over the same steps",
+              sample: symbolSample("square", "var(--grey)", true),
+            }]
             : []),
         ],
-        44,
-        14,
+        FRAME.size.marginLeft,
+        12,
       ),
     ],
   }, {
-    id: "gates",
-    title: "The controller’s gates",
-    description:
-      `${live.length} live heads at step ${snapshot.step}, from ${least.toFixed(3)} to ` +
-      `${Math.max(...rows.map((row) => row.gate!)).toFixed(3)}.`,
+    id: "impact",
+    title: "Impact and recovery",
+    description: rises.map((cycle) =>
+      `Cycle ${cycle.cycle}: pruning ${plural(cycle.pruned_heads.length, "head")} changed the ` +
+      `validation loss by ${signed(cycle.impact)}` +
+      (measured(cycle.after) ? `, after fine-tuning it stood at ${signed(cycle.after)}` : "")
+    ).join("; ") + ".",
   });
+}
+
+/** Changes of the loss since before a cycle: by pruning, and after fine-tuning too. */
+function riseOf({ loss_before, loss_after_pruning, loss_after_finetuning }: CycleResult) {
+  const after = measured(loss_after_finetuning) ? loss_after_finetuning - loss_before : undefined;
+  return { impact: loss_after_pruning - loss_before, after };
+}
+
+/** What fine-tuning brought back of what pruning cost; nothing where pruning cost nothing. */
+export function recovery(cycle: CycleResult): string | undefined {
+  const { impact, after } = riseOf(cycle);
+  if (impact <= 0 || !measured(after)) return undefined;
+  const share = (impact - after) / impact;
+  return share > 1 ? "more than all" : percent(share, 0);
+}
+
+/** A cycle's impact, signed. */
+export function impact(cycle: CycleResult): string | undefined {
+  return minus(cycle.loss_after_pruning, cycle.loss_before);
+}
+
+function minusOf(value: number | undefined, other: number): number | undefined {
+  return measured(value) ? value - other : undefined;
+}
+
+function arrowSample(colour: string, up: boolean): SvgPart[] {
+  const head = up ? "M11,-2L7,4M11,-2L15,4" : "M11,12L7,6M11,12L15,6";
+  return [["path", { d: `M11,-2V12${head}`, stroke: colour, "stroke-width": 1.6, fill: "none" }]];
 }
 
 function measurements(cycle: CycleResult): Measurement[] {
@@ -177,12 +241,4 @@ function kindColour(what: keyof typeof KINDS): string {
 function keyItem(what: keyof typeof KINDS): KeyItem {
   const { label, symbol, fill } = KINDS[what];
   return { label, sample: symbolSample(symbol, kindColour(what), fill) };
-}
-
-function line(x: number): SvgPart {
-  return ["line", { x1: x, x2: x, y1: -1, y2: 11, stroke: "var(--ink)", "stroke-width": 1.4 }];
-}
-
-function gateTitle({ layer, head, gate }: HeadRow): string {
-  return `layer ${layer}, head ${head}: gate ${gate!.toFixed(4)}`;
 }

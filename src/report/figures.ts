@@ -6,55 +6,24 @@
  */
 
 import type { RunRecord } from "../record.ts";
-import { differenceFigure, sparsityFigure, validationFigure } from "./curves.ts";
-import { cyclesFigure, gatesFigure } from "./cycles.ts";
+import { differenceFigure, sparsityFigure, totalHeads, validationFigure } from "./curves.ts";
+import { cyclesFigure, impactFigure } from "./cycles.ts";
 import { trainingWindow } from "./frame.ts";
-import { deathsFigure, entropyFigure, gradientFigure, mapCaption } from "./maps.ts";
-import type { PageFigure } from "./parts.ts";
-import { lastSnapshot } from "./series.ts";
+import { gatesFigure } from "./gates.ts";
+import { lifeCycles, lifeFigure } from "./life.ts";
+import { changesTable, gatesTable, headsLeftTable, lossesTable, phasesTable } from "./numbers.ts";
+import { drawRecipes, mapRecipe, type NamedFigure, type Recipe } from "./recipe.ts";
 import { timelineCaption, timelineFigure } from "./timeline.ts";
+import { warmupCaption, warmupFigure, warmupTable } from "./warmup.ts";
 
-export {
-  cyclesFigure,
-  deathsFigure,
-  differenceFigure,
-  entropyFigure,
-  gatesFigure,
-  gradientFigure,
-  sparsityFigure,
-  timelineFigure,
-  validationFigure,
-};
-
-/** A figure of a run, and `figures/<name>.svg`. */
-export interface Figure extends PageFigure {
-  name: FigureName;
-}
-
-/** The figures of a report, in the order of the page. */
-export const FIGURE_NAMES = [
-  "timeline",
-  "difference",
-  "validation",
-  "sparsity",
-  "entropy",
-  "gradient",
-  "deaths",
-  "gates",
-  "cycles",
-] as const;
-
-/** The name of one of them. */
-export type FigureName = typeof FIGURE_NAMES[number];
-
-interface Recipe {
-  title: string;
-  draw(run: RunRecord): string | undefined;
-  caption(run: RunRecord): string;
-}
-
-const RECIPES: Record<FigureName, Recipe> = {
-  timeline: { title: "Process timeline", draw: timelineFigure, caption: timelineCaption },
+/** How they are made, in the order of the page. */
+const RECIPES = {
+  timeline: {
+    title: "Process timeline",
+    draw: timelineFigure,
+    caption: timelineCaption,
+    numbers: phasesTable,
+  },
   difference: {
     title: "Difference from the unpruned twin",
     draw: differenceFigure,
@@ -64,6 +33,7 @@ const RECIPES: Record<FigureName, Recipe> = {
         "Dots: validation loss. Thin: training loss on the same batch" +
         (window > 1 ? `, mean of about ${window} steps.` : ".");
     },
+    numbers: lossesTable,
   },
   validation: {
     title: "Validation loss and perplexity",
@@ -78,43 +48,63 @@ const RECIPES: Record<FigureName, Recipe> = {
       (run.metrics.some(({ arm }) => arm === "random_pruning")
         ? " Random pruning removes as many as the pruned model, at the same steps."
         : ""),
+    numbers: (run) => headsLeftTable(run, totalHeads(run)!),
   },
-  entropy: {
-    title: "Attention entropy",
-    draw: entropyFigure,
-    caption: (run) => mapCaption(run, "entropy"),
+  warmup: {
+    title: "Warm-up",
+    draw: warmupFigure,
+    caption: warmupCaption,
+    numbers: warmupTable,
   },
-  gradient: {
-    title: "Gradient norm",
-    draw: gradientFigure,
-    caption: (run) => mapCaption(run, "grad_norm"),
-  },
-  deaths: {
-    title: "Which heads died when",
-    draw: deathsFigure,
-    caption: () => "The number is the cycle that pruned the head; an empty cell is a live head.",
-  },
-  gates: {
-    title: "The controller’s gates",
-    draw: gatesFigure,
-    caption: (run) => `At step ${lastSnapshot(run, "gate")?.step}, one stroke for each head.`,
+  impact: {
+    title: "Impact and recovery",
+    draw: impactFigure,
+    caption: (run) =>
+      "Validation loss less that before the cycle’s pruning, in nats per token. Training alone " +
+      "lowers the loss too" +
+      (hasTwin(run) ? ": the square is what it did for the unpruned twin in the same steps." : "."),
   },
   cycles: {
     title: "Loss by cycle",
     draw: cyclesFigure,
     caption: (run) =>
       "On validation text." +
-      (run.results?.cycles.some((cycle) => cycle.unpruned_twin_loss !== undefined)
+      (hasTwin(run)
         ? " The controls stand beside the fine-tuned model: same step, same batches."
         : ""),
   },
-};
+  entropy: mapRecipe("entropy"),
+  gradient: mapRecipe("gradient"),
+  importance: mapRecipe("importance"),
+  life: {
+    title: "The life of every head",
+    draw: (run) => lifeFigure({ cycles: lifeCycles(run), events: run.events }),
+    caption: () =>
+      "Layer and head on the left, the start and the cycles on top. The signs say what a cycle did.",
+    numbers: changesTable,
+  },
+  gates: {
+    title: "The controller’s gates",
+    draw: gatesFigure,
+    caption: () => "One stroke for each live head, moment by moment.",
+    numbers: gatesTable,
+  },
+} satisfies Record<string, Recipe<RunRecord>>;
+
+function hasTwin({ results }: RunRecord): boolean {
+  return results?.cycles.some((cycle) => cycle.unpruned_twin_loss !== undefined) ?? false;
+}
+
+/** The name of a figure. */
+export type FigureName = keyof typeof RECIPES;
+
+/** A figure of a run, and `figures/<name>.svg`. */
+export type Figure = NamedFigure<FigureName>;
+
+/** The figures of a report, in the order of the page. */
+export const FIGURE_NAMES = Object.keys(RECIPES) as FigureName[];
 
 /** Draws every figure that the records allow. */
 export function drawFigures(run: RunRecord): Figure[] {
-  return FIGURE_NAMES.flatMap((name) => {
-    const { title, draw, caption } = RECIPES[name];
-    const svg = draw(run);
-    return svg === undefined ? [] : [{ name, title, caption: caption(run), svg }];
-  });
+  return drawRecipes(RECIPES, run);
 }

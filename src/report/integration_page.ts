@@ -11,30 +11,16 @@ import type { Html } from "./html.ts";
 import { integrationHeading } from "./integration.ts";
 import { controllerTable, cyclesTables, memoryHtml } from "./integration_tables.ts";
 import { lifeFigure } from "./life.ts";
-import { dataTables, figureHtml, type PageFigure, pair, recordTable, section } from "./parts.ts";
+import { changesTable } from "./numbers.ts";
+import { headsPanel, PANEL_SCRIPT } from "./panel.ts";
+import { contents, dataTables, figureHtml, pair, recordTable, section } from "./parts.ts";
 import { predictionsFigure, predictionsHtml } from "./predictions.ts";
-import { ratingsFigure } from "./strategies.ts";
+import { drawRecipes, mapRecipe, type Recipe } from "./recipe.ts";
+import { ratingsFigure, ratingsTable } from "./strategies.ts";
 import { measured } from "./theme.ts";
 
-/** The figures of the page, in its order. */
-export const INTEGRATION_FIGURES = [
-  "glance",
-  "left",
-  "life",
-  "pruning-ratings",
-  "growth-ratings",
-  "predictions",
-] as const;
-
-type Name = typeof INTEGRATION_FIGURES[number];
-
-interface Recipe {
-  title: string;
-  draw(run: IntegrationRecord): string | undefined;
-  caption(run: IntegrationRecord): string;
-}
-
-const RECIPES: Record<Name, Recipe> = {
+/** How the figures of the page are made, in its order. */
+const RECIPES = {
   glance: {
     title: "Validation loss",
     draw: glanceFigure,
@@ -59,15 +45,21 @@ const RECIPES: Record<Name, Recipe> = {
     caption: (run) =>
       "Layer and head on the left, the start and the cycles on top. The signs say what a cycle did." +
       (rolledBack(run) ? " What stands in brackets was undone by a rollback." : ""),
+    numbers: changesTable,
   },
+  entropy: mapRecipe("entropy"),
+  gradient: mapRecipe("gradient"),
+  importance: mapRecipe("importance"),
   "pruning-ratings": {
     title: "Pruning strategies",
     draw: (run) => ratingsFigure(run, "pruning"),
+    numbers: (run) => ratingsTable(run, "pruning"),
     caption: () => "The higher its rating, the likelier a strategy is drawn.",
   },
   "growth-ratings": {
     title: "Growth strategies",
     draw: (run) => ratingsFigure(run, "growth"),
+    numbers: (run) => ratingsTable(run, "growth"),
     caption: () =>
       "All begin at 1, random at 0.5. A success raises the rating, a rollback lowers it.",
   },
@@ -78,7 +70,12 @@ const RECIPES: Record<Name, Recipe> = {
       "A mark for each head whose gate a round moved. On the dashed line it came as predicted. What is " +
       "measured of a round is shared out to its heads by their gate gradients.",
   },
-};
+} satisfies Record<string, Recipe<IntegrationRecord>>;
+
+type Name = keyof typeof RECIPES;
+
+/** The figures of the page, in its order. */
+export const INTEGRATION_FIGURES = Object.keys(RECIPES) as Name[];
 
 function rolledBack({ cycles }: IntegrationRecord): boolean {
   return cycles.some(({ success }) => !success);
@@ -93,20 +90,23 @@ function best({ results }: IntegrationRecord): string {
 
 /** Draws the page of an integrated run and its figures. What the records do not hold is left out. */
 export function renderIntegration(run: IntegrationRecord): Page {
-  const figures = INTEGRATION_FIGURES.flatMap((name): PageFigure[] => {
-    const { title, draw, caption } = RECIPES[name];
-    const svg = draw(run);
-    return svg === undefined ? [] : [{ name, title, caption: caption(run), svg }];
-  });
+  const figures = drawRecipes(RECIPES, run);
   const show = (name: Name, named = true): Html[] =>
     figures.filter((figure) => figure.name === name).map((figure) => figureHtml(figure, named));
   const { cycles, config } = run;
   const model = config.model_name;
   const any = cycles.length > 0;
-  const body = [
+  const panel = headsPanel(run);
+  const sections = [
     section("Cycles at a glance", [...show("glance"), ...show("left")]),
     section("Cycles", any && cyclesTables(cycles)),
+    section("Heads, moment by moment", panel ?? false),
     section("The life of every head", show("life", false)),
+    section("Entropy, gradient and importance", [
+      ...show("entropy"),
+      ...show("gradient"),
+      ...show("importance"),
+    ]),
     section(
       "Ratings of strategies",
       any && [
@@ -126,6 +126,8 @@ export function renderIntegration(run: IntegrationRecord): Page {
   return {
     title: `Pollard integrated run${typeof model === "string" ? `: ${model}` : ""}`,
     ...integrationHeading(run),
-    ...{ body, figures, names: INTEGRATION_FIGURES },
+    body: [contents(sections), sections],
+    ...(panel && { scripts: [PANEL_SCRIPT] }),
+    ...{ figures, names: INTEGRATION_FIGURES },
   };
 }

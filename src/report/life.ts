@@ -4,10 +4,12 @@
  * @module
  */
 
-import type { EventRow, IntegrationCycle, IntegrationRecord } from "../record.ts";
+import type { EventRow, HeadRow } from "../record.ts";
 import { Plot } from "./deps.ts";
-import { draw, key, pixels, type SvgPart } from "./svg.ts";
-import { plural, written } from "./theme.ts";
+import { headGrid, snapshots } from "./series.ts";
+import { changeReason } from "./story.ts";
+import { draw, key, MOST_TITLES, pixels, type SvgPart } from "./svg.ts";
+import { plural } from "./theme.ts";
 
 /** What a cycle did to a head. */
 export type Change = "pruned" | "grown" | "both";
@@ -30,6 +32,77 @@ export interface LifeCell {
   title: string;
 }
 
+/** What a cycle did to the heads: of an integrated run, or {@linkcode lifeCycles}'s of an experiment. */
+export interface LifeCycle {
+  /** 1, 2, ... */
+  cycle: number;
+  /** Whether it was kept. */
+  success: boolean;
+  /** The live heads of each layer before it. */
+  heads_before: number[][];
+  /** Heads that it removed, `[layer, head]`. */
+  pruned_heads: [number, number][];
+  /** Heads that it brought back. */
+  grown_heads: [number, number][];
+  /** The gates of each layer's heads, where they are known. */
+  gates?: readonly (readonly unknown[])[];
+}
+
+/** What lives are told from. */
+export interface LifeRecord {
+  cycles: readonly LifeCycle[];
+  events: readonly EventRow[];
+}
+
+/** What each cycle of an experiment did to its heads. */
+export function lifeCycles(
+  run: { events: readonly EventRow[]; heads: readonly HeadRow[] },
+): LifeCycle[] {
+  const grid = headGrid(run);
+  if (!grid) return [];
+  const start = new Map(
+    snapshots(run)[0]?.rows.map(({ layer, head, alive }) => [`${layer},${head}`, alive === 1]),
+  );
+  let live = Array.from(
+    { length: grid.L },
+    (_, layer) => upTo(grid.NH).filter((head) => start.get(`${layer},${head}`) ?? true),
+  );
+  const found: LifeCycle[] = [];
+  for (const row of run.events) {
+    if (row.arm !== "pruned" || (row.event !== "prune" && row.event !== "grow")) continue;
+    const { event, cycle, layer, head } = row;
+    if (found.at(-1)?.cycle !== cycle) {
+      const heads_before = live.map((heads) => [...heads]);
+      found.push({ cycle, success: true, heads_before, pruned_heads: [], grown_heads: [] });
+    }
+    const { pruned_heads, grown_heads } = found[found.length - 1];
+    (event === "prune" ? pruned_heads : grown_heads).push([layer, head]);
+    live = live.map((heads, i) =>
+      i !== layer ? heads : event === "prune" ? heads.filter((h) => h !== head) : [...heads, head]
+    );
+  }
+  return found;
+}
+
+/** Cells of a head that follow one another, drawn as one. */
+interface Span extends LifeCell {
+  columns: number;
+}
+
+/** The cells of a kind, those that follow one another together. */
+function spans(cells: readonly LifeCell[], of: (cell: LifeCell) => boolean): Span[] {
+  const found: Span[] = [];
+  cells.forEach((cell, i) => {
+    if (!of(cell)) return;
+    const before = cells[i - 1], last = found.at(-1);
+    const follows = before && of(before) && before.layer === cell.layer &&
+      before.head === cell.head;
+    if (follows && last) last.columns++;
+    else found.push({ ...cell, columns: 1 });
+  });
+  return found;
+}
+
 /** What is written on a cell; in brackets where it was undone. */
 const SIGNS: Record<Change, string> = { pruned: "−", grown: "+", both: "±" };
 const WORDS: Record<Change, string> = {
@@ -39,7 +112,7 @@ const WORDS: Record<Change, string> = {
 };
 
 /** Every head at the start and after every cycle, by layer, head and cycle. */
-export function headLives({ cycles, events }: IntegrationRecord): LifeCell[] {
+export function headLives({ cycles, events }: LifeRecord): LifeCell[] {
   if (cycles.length === 0) return [];
   const counts = headCounts(cycles);
   const told = changesTold(events);
@@ -58,11 +131,11 @@ export function headLives({ cycles, events }: IntegrationRecord): LifeCell[] {
 }
 
 /** How many heads each layer of the full model has, as far as the records show it. */
-export function headCounts(cycles: readonly IntegrationCycle[]): number[] {
+export function headCounts(cycles: readonly LifeCycle[]): number[] {
   const counts: number[] = [];
   const see = (layer: number, heads: number) => counts[layer] = Math.max(counts[layer] ?? 0, heads);
   for (const { heads_before, gates, pruned_heads, grown_heads } of cycles) {
-    gates.forEach((row, layer) => see(layer, row.length));
+    gates?.forEach((row, layer) => see(layer, row.length));
     heads_before.forEach((heads, layer) => see(layer, Math.max(0, ...heads.map((h) => h + 1))));
     for (const [layer, head] of [...pruned_heads, ...grown_heads]) see(layer, head + 1);
   }
@@ -70,7 +143,7 @@ export function headCounts(cycles: readonly IntegrationCycle[]): number[] {
 }
 
 /** The heads that are computed after a cycle, as `"layer,head"`. */
-export function liveAfter(cycle: IntegrationCycle): Set<string> {
+export function liveAfter(cycle: LifeCycle): Set<string> {
   const live = liveSet(cycle.heads_before);
   if (!cycle.success) return live;
   for (const place of cycle.pruned_heads) live.delete(place.join());
@@ -83,7 +156,7 @@ function liveSet(heads: readonly (readonly number[])[]): Set<string> {
 }
 
 function cellAfter(
-  cycle: IntegrationCycle,
+  cycle: LifeCycle,
   { layer, head }: { layer: number; head: number },
   told: ReadonlyMap<string, string>,
 ): LifeCell {
@@ -109,22 +182,14 @@ function changesTold(events: readonly EventRow[]): Map<string, string> {
   const told = new Map<string, string>();
   for (const row of events) {
     if (row.arm !== "pruned" || (row.event !== "prune" && row.event !== "grow")) continue;
-    const { event, cycle, layer, head, strategy, score, rank, of } = row;
-    const parts = [
-      written(score, (value) => `score ${Number(value.toPrecision(4))}`),
-      written(rank, (value) => `rank ${value} of ${of}`),
-    ].filter((part) => part !== undefined);
-    const how = event === "prune" ? "pruned by" : `grown, ${row.regrowth}, by`;
-    told.set(
-      `${event},${cycle},${layer},${head}`,
-      `${how} ${strategy}${parts.length > 0 ? ": " : ""}${parts.join(", ")}`,
-    );
+    const { event, cycle, layer, head } = row;
+    told.set(`${event},${cycle},${layer},${head}`, changeReason(row));
   }
   return told;
 }
 
 /** Draws the life of every head; nothing before the first cycle. */
-export function lifeFigure(run: IntegrationRecord): string | undefined {
+export function lifeFigure(run: LifeRecord): string | undefined {
   const cells = headLives(run);
   if (cells.length === 0) return undefined;
   const { cycles } = run;
@@ -144,7 +209,8 @@ export function lifeFigure(run: IntegrationRecord): string | undefined {
     y2: (cell: LifeCell) => top(cell) + row - inset,
   });
   const changed = cells.filter(({ change }) => change !== undefined);
-  const live = cells.filter(({ live }) => live);
+  const live = spans(cells, ({ live }) => live), dead = spans(cells, ({ live }) => !live);
+  const right = (cell: Span) => left(cell) + cell.columns * size;
   return draw({
     width: WIDTH,
     height: grid.height,
@@ -158,9 +224,9 @@ export function lifeFigure(run: IntegrationRecord): string | undefined {
         fillOpacity: 0.6,
         ariaDescription: "cycle that was undone",
       }),
-      Plot.link(cells.filter(({ live }) => !live), {
+      Plot.link(dead, {
         x1: left,
-        x2: (cell: LifeCell) => left(cell) + size,
+        x2: right,
         y1: middle.y,
         y2: middle.y,
         stroke: "var(--grey)",
@@ -169,6 +235,7 @@ export function lifeFigure(run: IntegrationRecord): string | undefined {
       }),
       Plot.rect(live, {
         ...box(2),
+        x2: right,
         fill: "var(--grey)",
         fillOpacity: 0.38,
         ariaDescription: "live head",
@@ -188,7 +255,7 @@ export function lifeFigure(run: IntegrationRecord): string | undefined {
         )
       ),
       // On top of all, so that every cell tells its story wherever the pointer is on it.
-      Plot.rect(cells, {
+      cells.length > MOST_TITLES ? null : Plot.rect(cells, {
         ...box(0),
         fill: "transparent",
         title: "title",
@@ -250,7 +317,7 @@ function layout(counts: readonly number[], columns: number): Layout {
 }
 
 /** The names of heads and of cycles; those of cycles stand at the top of every stack. */
-function names({ blocks, row, size }: Layout, cycles: readonly IntegrationCycle[]): SvgPart[] {
+function names({ blocks, row, size }: Layout, cycles: readonly LifeCycle[]): SvgPart[] {
   const quiet = { fill: "var(--quiet)", "font-size": 11 };
   const words = [
     "start",
@@ -308,13 +375,17 @@ function keyItems(cells: readonly LifeCell[]) {
   ];
 }
 
-function describe(cells: readonly LifeCell[], cycles: readonly IntegrationCycle[]): string {
+function describe(cells: readonly LifeCell[], cycles: readonly LifeCycle[]): string {
   const start = cells.filter(({ cycle, live }) => cycle === 0 && live).length;
   const lines = cycles.map(({ cycle, success, pruned_heads, grown_heads }) =>
     `cycle ${cycle} pruned ${places(pruned_heads)} and grew ${places(grown_heads)}` +
     (success ? "" : ", which was undone")
   );
   return `${plural(start, "head")} at the start; ${lines.join("; ")}.`;
+}
+
+function upTo(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i);
 }
 
 function places(heads: readonly [number, number][]): string {

@@ -1,23 +1,48 @@
 /**
- * Maps of layer by head: entropy, gradient norm, and which heads died when.
+ * Maps of layer by head, one for each cycle, all to the same scale: entropy, gradient norm, importance.
  *
  * @module
  */
 
-import type { HeadRow, RunRecord } from "../record.ts";
+import { colour } from "./colours.ts";
 import { Plot } from "./deps.ts";
-import { type Death, deaths, extent, headGrid, lastSnapshot } from "./series.ts";
-import { draw, pixels, type SvgPart } from "./svg.ts";
+import {
+  type HeadState,
+  type HeadStory,
+  headStory,
+  keyMoments,
+  metricRange,
+  type Moment,
+  STORY_METRICS,
+  type StoryRecords,
+} from "./story.ts";
+import { draw, MOST_TITLES, pixels, type SvgPart } from "./svg.ts";
 import { measured, plural } from "./theme.ts";
 
-/** Half a page wide, so that two stand side by side. */
-const WIDTH = 464, LEFT = 44, TOP = 62, BOTTOM = 40;
+/** What has maps. */
+export type MapMetric = "entropy" | "gradient" | "importance";
+
+/** What each is called. */
+export const MAP_TITLES: Record<MapMetric, string> = {
+  entropy: "Attention entropy",
+  gradient: "Gradient norm",
+  importance: "Importance",
+};
+
+/** Maps beside one another: more would be too small to read. */
+const MOST_MAPS = 6;
+
+/** Cells of all maps together, so that the page of a big model stays small. */
+const MOST_CELLS = 2400;
+
+const WIDTH = 960, LEFT = 44, TOP = 78, BOTTOM = 40, BETWEEN = 20;
 
 interface Cell {
   layer: number;
   head: number;
+  panel: number;
+  state: HeadState;
   value?: number;
-  death?: Death;
 }
 
 interface Scale {
@@ -27,263 +52,173 @@ interface Scale {
   format(value: number): string;
 }
 
-/** Draws the normalised attention entropy of every head at the last analysis. */
-export function entropyFigure(run: RunRecord): string | undefined {
-  return heatMap(run, "entropy", {
-    id: "entropy",
-    title: "Attention entropy",
-    unit: "mean entropy of a row over the ln of the keys it sees: 0 one key, 1 uniform",
-    scale: () => ({
-      position: (value) => value,
-      ticks: [0, 0.25, 0.5, 0.75, 1],
-      format: (value) => String(Number(value.toFixed(2))),
-    }),
-  });
-}
-
-/** Draws the gradient norm of every head's weights at the last analysis, on a log ramp. */
-export function gradientFigure(run: RunRecord): string | undefined {
-  return heatMap(run, "grad_norm", {
-    id: "gradient",
-    title: "Gradient norm",
-    unit: "L2 norm of the loss gradient of the head’s weights, log scale",
-    scale: logScale,
-  });
-}
-
-/** Draws in which cycle each head was removed; nothing before the first pruning. */
-export function deathsFigure(run: RunRecord): string | undefined {
-  const grid = headGrid(run), dead = deaths(run);
-  if (!grid || dead.size === 0) return undefined;
-  const cells = cellsOf(grid, dead, []);
-  const size = cellSize(grid, 56);
-  const left = upTo(grid.L).map((layer) => {
-    const live = cells.filter((cell) => cell.layer === layer && !cell.death).length;
-    return { layer, live };
-  });
-  return draw({
-    ...frame(grid, { marginRight: 56, marginTop: 40 }),
-    marks: [
-      ...gridAxes(grid),
-      Plot.cell(cells, {
-        ...PLACE,
-        inset: 1,
-        stroke: "var(--rule)",
-        fill: (cell: Cell) => cell.death ? "var(--pruning)" : "var(--paper)",
-        fillOpacity: 0.2,
-        ariaDescription: "head",
-        title: (cell: Cell) => name(cell),
-      }),
-      Plot.text(cells.filter(({ death }) => death), {
-        ...PLACE,
-        text: (cell: Cell) => String(cell.death!.cycle),
-        fontSize: Math.min(13, size * 0.6),
-        fontWeight: 600,
-        fill: "var(--ink)",
-        ariaDescription: "cycle of death",
-      }),
-      Plot.text(left, {
-        y: "layer",
-        frameAnchor: "right",
-        textAnchor: "start",
-        dx: 8,
-        text: ({ live }: { live: number }) => `${live}/${grid.NH}`,
-        fontSize: Math.min(12, size * 0.7),
-        fill: "var(--quiet)",
-        ariaDescription: "live heads of the layer",
-      }),
-      pixels([
-        "text",
-        { x: WIDTH - 48, y: 30, "text-anchor": "start", fill: "var(--quiet)" },
-        "live",
-      ]),
-    ],
-  }, {
-    id: "deaths",
-    title: "Which heads died when",
-    description: [...dead.values()].map((death) =>
-      `layer ${death.layer} head ${death.head} in cycle ${death.cycle}`
-    ).join("; ") + ".",
-  });
-}
-
-/** The analysis that a map shows, in words. */
-export function mapCaption(run: RunRecord, column: "entropy" | "grad_norm"): string {
-  const at = lastSnapshot(run, column);
-  if (!at) return "";
-  const when = `Measured at step ${at.step}${at.cycle > 0 ? `, cycle ${at.cycle}` : ""}.`;
-  return deaths(run).size === 0 ? when : `${when} A cross marks a pruned head, with its cycle; ` +
-    `a head that was gone by then was not measured.`;
-}
-
-const PLACE = { x: "head", y: "layer" } as const;
-
-function heatMap(
-  run: RunRecord,
-  column: "entropy" | "grad_norm",
-  { id, title, unit, scale }: {
-    id: string;
-    title: string;
-    unit: string;
-    scale: (values: number[]) => Scale;
-  },
-): string | undefined {
-  const grid = headGrid(run), snapshot = lastSnapshot(run, column);
-  if (!grid || !snapshot) return undefined;
-  const cells = cellsOf(grid, deaths(run), snapshot.rows, column);
-  const values = cells.flatMap(({ value }) => (measured(value) ? [value] : []));
-  const { position, ticks, format } = scale(values);
-  const size = cellSize(grid);
+/** Draws a measurement of every head before each cycle's pruning, and at the end. */
+export function mapsFigure(records: StoryRecords, metric: MapMetric): string | undefined {
+  const story = headStory(records);
+  const range = story && metricRange(story, metric);
+  if (!story || !range) return undefined;
+  const moments = mapMoments(story, metric);
+  const cells = moments.flatMap((moment, panel) => cellsOf(story, moment, panel, metric));
   const known = cells.filter(({ value }) => measured(value));
-  const dead = cells.filter(({ death }) => death);
-  // What is written on a cell is dark on light colours and light on dark ones.
-  const onto = (cell: Cell) =>
-    cell.value === undefined ? "var(--ink)" : position(cell.value) > 0.5 ? "#14171b" : "#fff";
-  const [low, high] = extent(values);
-  // Small numbers are written in units of a power of ten, so that a cell needs two or three digits.
-  const cellUnit = low > 0 && low < 0.1 && high < low * 1000
-    ? 10 ** Math.floor(Math.log10(low))
-    : 1;
+  const scale = metric === "entropy" ? LINEAR : logScale(range);
+  const { L, NH } = story;
+  const size = Math.min(40, Math.max(11, 400 / L), panelWidth(moments.length) / NH);
+  const left = (cell: Cell) => panelLeft(cell.panel, moments.length) + cell.head * size;
+  const top = (cell: Cell) => TOP + cell.layer * size;
+  const box = (inset: number) => ({
+    x1: (cell: Cell) => left(cell) + inset,
+    x2: (cell: Cell) => left(cell) + size - inset,
+    y1: (cell: Cell) => top(cell) + inset,
+    y2: (cell: Cell) => top(cell) + size - inset,
+  });
+  const middle = {
+    x: (cell: Cell) => left(cell) + size / 2,
+    y: (cell: Cell) => top(cell) + size / 2,
+  };
+  const { unit } = STORY_METRICS[metric];
+  const title = (cell: Cell) => told(cell, moments[cell.panel], metric);
+  const titles = cells.length <= MOST_TITLES ? { title } : {};
   return draw({
-    ...frame(grid),
+    width: WIDTH,
+    height: TOP + L * size + BOTTOM,
+    margin: 0,
+    x: { type: "identity", axis: null },
+    y: { type: "identity", axis: null },
     marks: [
-      ...gridAxes(grid),
-      Plot.cell(cells.filter(({ value }) => !measured(value)), {
-        ...PLACE,
-        inset: 1,
+      Plot.rect(known, {
+        ...box(0.5),
+        fill: ({ value }: Cell) => colour(scale.position(value!)),
+        ariaDescription: "head",
+        ...titles,
+      }),
+      Plot.rect(cells.filter(({ value }) => !measured(value)), {
+        ...box(1),
         fill: "none",
         stroke: "var(--rule)",
         ariaDescription: "head not measured",
-        title: (cell: Cell) => name(cell),
+        ...titles,
       }),
-      Plot.cell(known, {
-        ...PLACE,
-        inset: 0.5,
-        fill: (cell: Cell) => colour(position(cell.value!)),
-        ariaDescription: "head",
-        title: (cell: Cell) => `${name(cell)}; ${title.toLowerCase()} ${format4(cell.value!)}`,
-      }),
-      size >= 26
-        ? Plot.text(known.filter(({ death }) => !death), {
-          ...PLACE,
-          text: (cell: Cell) => short(cell.value! / cellUnit),
-          fontSize: Math.min(11, size * 0.3),
-          fill: onto,
-          ariaDescription: "value",
-        })
-        : null,
-      Plot.dot(dead, {
-        ...PLACE,
+      Plot.dot(cells.filter(({ state }) => state === "pruned"), {
+        ...middle,
         symbol: "times",
-        r: size * 0.2,
-        stroke: onto,
-        strokeWidth: 1.5,
-        dx: size >= 20 ? -size * 0.14 : 0,
+        r: Math.min(5, size * 0.22),
+        stroke: "var(--quiet)",
+        strokeWidth: 1.3,
         ariaDescription: "pruned",
       }),
-      size >= 20
-        ? Plot.text(dead, {
-          ...PLACE,
-          dx: size * 0.24,
-          text: (cell: Cell) => String(cell.death!.cycle),
-          fontSize: Math.min(12, size * 0.36),
-          fontWeight: 600,
-          fill: onto,
-          ariaDescription: "cycle of death",
-        })
-        : null,
-      pixels(...ramp(position, ticks, format), [
-        "text",
-        { x: LEFT, y: 42, fill: "var(--quiet)", "text-anchor": "start", "font-size": 11 },
-        unit + (cellUnit < 1 && size >= 26 ? `; cells in ${cellUnit.toExponential(0)}` : ""),
-      ]),
+      pixels(
+        ...ramp(scale),
+        ["text", {
+          ...{ x: LEFT, y: 42, "text-anchor": "start", "font-size": 11 },
+          fill: "var(--quiet)",
+        }, unit],
+        ...frames(story, moments, size),
+      ),
     ],
   }, {
-    id,
-    title,
-    description: `${unit}. At step ${snapshot.step}, ${plural(known.length, "head")} measured, ` +
-      `from ${format4(low)} to ${format4(high)}.`,
+    id: metric,
+    title: MAP_TITLES[metric],
+    description: `${unit}. ${plural(moments.length, "map")}: ` +
+      moments.map((moment, panel) => {
+        const of = known.filter((cell) => cell.panel === panel);
+        return `${caption(moment)}, ${plural(of.length, "head")} measured`;
+      }).join("; ") + `. From ${format4(range[0])} to ${format4(range[1])}.`,
   });
 }
 
-function cellsOf(
-  { L, NH }: { L: number; NH: number },
-  dead: Map<string, Death>,
-  rows: readonly HeadRow[],
-  column?: keyof HeadRow,
-): Cell[] {
-  const values = new Map(
-    rows.map((row) => [`${row.layer},${row.head}`, column ? row[column] : undefined]),
-  );
-  return Array.from({ length: L * NH }, (_, i) => {
-    const layer = Math.floor(i / NH), head = i % NH, key = `${layer},${head}`;
-    const value = values.get(key);
-    return { layer, head, value: measured(value) ? value : undefined, death: dead.get(key) };
+/** How the maps are to be read. */
+export function mapsCaption(records: StoryRecords, metric: MapMetric): string {
+  const story = headStory(records);
+  if (!story) return "";
+  const shown = mapMoments(story, metric);
+  const all = keyMoments(story, metric, Infinity);
+  return `One map ${
+    shown.length < all.length ? "for some of the cycles" : "a cycle"
+  }, all to the ` +
+    "same scale, measured before its pruning; the last map is the last that was measured." +
+    (shown.some(({ states }) => states.includes("pruned"))
+      ? " A cross is a pruned head, of which nothing is measured."
+      : "");
+}
+
+/** The moments that there is a map of. */
+export function mapMoments(story: HeadStory, metric: MapMetric): Moment[] {
+  const most = Math.min(MOST_MAPS, Math.max(2, Math.floor(MOST_CELLS / (story.L * story.NH))));
+  return keyMoments(story, metric, most);
+}
+
+function cellsOf({ NH }: HeadStory, moment: Moment, panel: number, metric: MapMetric): Cell[] {
+  return moment.states.map((state, i) => {
+    const value = moment.values[metric]?.[i];
+    return { layer: Math.floor(i / NH), head: i % NH, panel, state, value };
   });
 }
 
-function name({ layer, head, death }: Cell): string {
-  return `layer ${layer}, head ${head}: ` +
-    (death
-      ? `pruned in cycle ${death.cycle} at step ${death.step}, ${death.strategy} score ` +
-        `${format4(death.score)}, rank ${death.rank} of ${death.of}`
-      : "live");
+function told({ layer, head, state, value }: Cell, moment: Moment, metric: MapMetric): string {
+  return `${caption(moment)}, layer ${layer}, head ${head}: ` +
+    (measured(value)
+      ? `${STORY_METRICS[metric].label} ${format4(value)}`
+      : state === "pruned"
+      ? "pruned"
+      : "not measured");
 }
 
-function cellSize({ L, NH }: { L: number; NH: number }, right = 4): number {
-  // Square cells, unless few heads would make a tall figure or many a flat one.
-  const width = (WIDTH - LEFT - right) / NH;
-  return Math.min(width, Math.max(12, 420 / L), 44);
+function caption({ cycle, step }: Moment): string {
+  return cycle > 0 ? `cycle ${cycle}, step ${step}` : `step ${step}`;
 }
 
-function frame(
-  grid: { L: number; NH: number },
-  { marginRight = 4, marginTop = TOP }: { marginRight?: number; marginTop?: number } = {},
-): Plot.PlotOptions {
-  const size = cellSize(grid, marginRight);
-  return {
-    width: WIDTH,
-    height: marginTop + grid.L * size + BOTTOM,
-    marginTop,
-    marginBottom: BOTTOM,
-    marginLeft: LEFT,
-    marginRight,
-    padding: 0,
-    x: { type: "band", domain: upTo(grid.NH) },
-    y: { type: "band", domain: upTo(grid.L) },
+function panelWidth(panels: number): number {
+  return (WIDTH - LEFT - BETWEEN * (panels - 1)) / panels;
+}
+
+function panelLeft(panel: number, panels: number): number {
+  return LEFT + panel * (panelWidth(panels) + BETWEEN);
+}
+
+/** What each map is of, and the numbers of layers and heads, from 0 as in `results.json`. */
+function frames(
+  { L, NH }: HeadStory,
+  moments: readonly Moment[],
+  size: number,
+): SvgPart[] {
+  const quiet = { fill: "var(--quiet)", "font-size": 11 };
+  const some = (n: number, room: number) => {
+    const every = Math.ceil(n * room / (n * size));
+    return Array.from({ length: n }, (_, i) => i).filter((i) => i % every === 0);
   };
-}
-
-/** Every layer and head is numbered, as in `results.json`, from 0; some only where they are many. */
-function gridAxes({ L, NH }: { L: number; NH: number }): Plot.Markish[] {
-  const some = (n: number, most: number) => {
-    const every = Math.ceil(n / most);
-    return upTo(n).filter((i) => i % every === 0);
-  };
-  const common = { tickSize: 0, labelAnchor: "center", labelArrow: "none" } as const;
+  const bottom = TOP + L * size;
   return [
-    Plot.axisX(some(NH, 20), { ...common, label: "head" }),
-    Plot.axisY(some(L, 32), { ...common, label: "layer" }),
+    ...some(L, 11).map((layer): SvgPart => ["text", {
+      ...{ x: LEFT - 6, y: TOP + (layer + 0.5) * size, dy: "0.35em", "text-anchor": "end" },
+      ...quiet,
+    }, String(layer)]),
+    ["text", {
+      transform: `translate(12,${TOP + L * size / 2}) rotate(-90)`,
+      "text-anchor": "middle",
+      ...quiet,
+    }, "layer"],
+    ...moments.flatMap((moment, panel): SvgPart[] => {
+      const x = panelLeft(panel, moments.length);
+      return [
+        ["text", {
+          ...{ x, y: TOP - 10, "text-anchor": "start", "font-size": 12 },
+          fill: "var(--ink)",
+        }, caption(moment)],
+        ...some(NH, 15).map((head): SvgPart => ["text", {
+          ...{ x: x + (head + 0.5) * size, y: bottom + 14, "text-anchor": "middle" },
+          ...quiet,
+        }, String(head)]),
+        ["text", {
+          ...{ x: x + NH * size / 2, y: bottom + 30, "text-anchor": "middle" },
+          ...quiet,
+        }, "head"],
+      ];
+    }),
   ];
 }
 
-function upTo(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i);
-}
-
-/** Dark to light in lightness too, so a greyscale print keeps the order. */
-const cividis = Plot.scale({ color: { type: "linear", scheme: "cividis", domain: [0, 1] } });
-
-function colour(position: number): string {
-  return cividis.apply(Math.min(1, Math.max(0, position)));
-}
-
 /** The legend, from marks: a row of small rectangles with ticks under it. */
-function ramp(
-  position: (value: number) => number,
-  ticks: readonly number[],
-  format: (value: number) => string,
-): SvgPart[] {
+function ramp({ position, ticks, format }: Scale): SvgPart[] {
   const steps = 60, width = 240, height = 9, top = 2;
   const rects = Array.from({ length: steps }, (_, i): SvgPart => ["rect", {
     x: LEFT + width * i / steps,
@@ -302,10 +237,14 @@ function ramp(
   return [...rects, ...labels];
 }
 
+const LINEAR: Scale = {
+  position: (value) => value,
+  ticks: [0, 0.25, 0.5, 0.75, 1],
+  format: (value) => String(Number(value.toFixed(2))),
+};
+
 /** A log ramp between round ends, with a tick at 1, 2 and 5 of every power, or at the powers. */
-function logScale(values: number[]): Scale {
-  const positive = values.filter((value) => value > 0);
-  const [low, high] = positive.length > 0 ? extent(positive) : [0.1, 1];
+function logScale([low, high]: [number, number]): Scale {
   const round = (from: number, to: number, digits: number[]) => {
     const found: number[] = [];
     for (let power = Math.floor(Math.log10(from)); power <= Math.ceil(Math.log10(to)); power++) {
@@ -327,11 +266,4 @@ function logScale(values: number[]): Scale {
 
 function format4(value: number): string {
   return String(Number(value.toPrecision(4)));
-}
-
-/** Two digits, as short as they go: `.62`, `1.3`, `45`. */
-function short(value: number): string {
-  if (value !== 0 && (value < 0.005 || value >= 999.5)) return value.toExponential(0);
-  return (value < 0.995 ? value.toFixed(2) : value < 9.95 ? value.toFixed(1) : value.toFixed(0))
-    .replace(/^0\./, ".");
 }

@@ -5,19 +5,21 @@
  */
 
 import type { CycleResult, RunRecord, Sample } from "../record.ts";
+import { impact, recovery } from "./cycles.ts";
 import type { Page } from "./document.ts";
 import { drawFigures, type Figure, FIGURE_NAMES, type FigureName } from "./figures.ts";
 import { type Html, markup, type MarkupValue } from "./html.ts";
 import {
   type Column,
   columnsTable,
+  contents,
   dataTables,
   figureHtml,
-  pair,
   recordTable,
   section,
   table,
 } from "./parts.ts";
+import { headsPanel, PANEL_SCRIPT } from "./panel.ts";
 import { loss, minus, percent, written } from "./theme.ts";
 import { type Claim, claims, type KeyNumber, keyNumbers, standing, verdict } from "./verdict.ts";
 
@@ -27,16 +29,22 @@ export function renderPage(run: RunRecord): Page {
   const at = new Map<FigureName, Figure>(figures.map((figure) => [figure.name, figure]));
   const show = (...names: FigureName[]) =>
     names.flatMap((name) => at.has(name) ? [figureHtml(at.get(name)!, names.length > 1)] : []);
-  const maps = show("entropy", "gradient"), fates = show("deaths", "gates");
   const cycles = run.results?.cycles ?? [];
-  const numbers = keyNumbers(run), evidence = claims(run);
-  const body = [
+  const numbers = keyNumbers(run), evidence = claims(run), panel = headsPanel(run);
+  const sections = [
     section("Key numbers", numbers.length > 0 && keyTable(numbers)),
     section("Timeline", show("timeline")),
     section("Difference from the unpruned twin", show("difference")),
     section("Loss, perplexity and sparsity", show("validation", "sparsity")),
-    section("Heads", maps.length + fates.length > 0 && [pair(maps), pair(fates)]),
-    section("Cycles", cycles.length > 0 && [show("cycles"), cyclesTable(cycles)]),
+    section("Warm-up", show("warmup")),
+    section(
+      "Cycles",
+      cycles.length > 0 && [show("impact", "cycles"), cyclesTable(cycles)],
+    ),
+    section("Heads, moment by moment", panel ?? false),
+    section("The life of every head", show("life")),
+    section("Entropy, gradient and importance", show("entropy", "gradient", "importance")),
+    section("Gates", show("gates")),
     section("Samples", run.samples?.length ? samplesHtml(run.samples) : false),
     section("What we claim, and the evidence", evidence.length > 0 && claimsTable(evidence)),
     section("Configuration", recordTable(run.config)),
@@ -44,7 +52,9 @@ export function renderPage(run: RunRecord): Page {
     section("Data", dataTables(run.data)),
   ];
   return {
-    ...{ title: title(run), verdict: verdict(run), standing: standing(run), body },
+    ...{ title: title(run), verdict: verdict(run), standing: standing(run) },
+    body: [contents(sections), sections],
+    ...(panel && { scripts: [PANEL_SCRIPT] }),
     ...{ figures, names: FIGURE_NAMES },
   };
 }
@@ -78,7 +88,9 @@ function cyclesTable(cycles: CycleResult[]): Html {
     ["Sparsity", ({ sparsity }) => written(sparsity, percent)],
     ["Before", ({ loss_before }) => written(loss_before, loss)],
     ["After pruning", ({ loss_after_pruning }) => written(loss_after_pruning, loss)],
+    ["Impact", impact],
     ["After fine-tuning", ({ loss_after_finetuning }) => written(loss_after_finetuning, loss)],
+    ["Recovered", recovery],
     ["Unpruned twin", ({ unpruned_twin_loss }) => written(unpruned_twin_loss, loss)],
     ["Minus twin", (cycle) => minus(cycle.loss_after_finetuning, cycle.unpruned_twin_loss)],
     ["Random pruning", ({ random_pruning_loss }) => written(random_pruning_loss, loss)],

@@ -17,6 +17,8 @@ export interface PageFigure {
   caption: string;
   /** The drawing, which stands on its own. */
   svg: string;
+  /** The numbers that it draws, where no table of the page holds them. */
+  numbers?: Html;
 }
 
 /** A section, or nothing at all where there is nothing to put in it. */
@@ -29,12 +31,28 @@ ${body}
 </section>`;
 }
 
-/** A figure and its caption, which names it where a section has more than one. */
-export function figureHtml({ svg, title, caption, name }: PageFigure, named: boolean): Html {
+/** Links to sections, for a page that is longer than a screen. */
+export function contents(sections: readonly (Html | undefined)[]): Html {
+  const links = sections.flatMap((one) => {
+    const [, id, name] = one?.text.match(/^<section id="([^"]*)">\n<h2>(.*)<\/h2>/) ?? [];
+    return id === undefined ? [] : [markup`<li><a href="#${id}">${new Html(name)}</a></li>\n`];
+  });
+  return markup`<nav aria-label="Sections"><ul>\n${links}</ul></nav>\n`;
+}
+
+/** A figure, its caption, which names it where a section has more than one, and its numbers. */
+export function figureHtml(
+  { svg, title, caption, name, numbers }: PageFigure,
+  named: boolean,
+): Html {
+  const behind = numbers && markup`<details>
+<summary>The numbers<span class="unseen"> of ${title}</span></summary>
+${numbers}</details>
+`;
   return markup`<figure id="figure-${name}">
 <div class="drawing">${new Html(svg)}</div>
 <figcaption>${named ? markup`<strong>${title}.</strong> ` : undefined}${caption}</figcaption>
-</figure>
+${behind}</figure>
 `;
 }
 

@@ -9,14 +9,11 @@ import { Plot } from "./deps.ts";
 import { Html, markup, type MarkupValue } from "./html.ts";
 import { type Column, columnsTable, pair } from "./parts.ts";
 import { extent } from "./series.ts";
-import { draw, key, symbolSample } from "./svg.ts";
+import { draw, key, MOST_TITLES, symbolSample } from "./svg.ts";
 import { measured, minus, plural, signed, written } from "./theme.ts";
 
 /** Changes of the loss are small: digits after the point. */
 const DIGITS = 5;
-
-/** Above so many dots none has a title of its own, so that the page stays small. */
-const MOST_TITLES = 1500;
 
 /** A round of decisions, and the cycle before which it was. */
 interface Round extends DecisionRound {

@@ -41,7 +41,10 @@ const PHASES = new Set(["warmup", "analysis", "pruning", "finetuning", "evaluati
 const ARMS = new Set(["pruned", "unpruned_twin", "random_pruning"]);
 
 /** What every kind of run records. */
-type Shared = Pick<RunRecord, "config" | "environment" | "data" | "metrics" | "events">;
+type Shared = Pick<
+  RunRecord,
+  "config" | "environment" | "data" | "metrics" | "events" | "heads"
+>;
 
 /**
  * Reads a run folder. A run that goes on, or was killed, may lack the files that come late
@@ -53,10 +56,9 @@ type Shared = Pick<RunRecord, "config" | "environment" | "data" | "metrics" | "e
  */
 export async function readRun(dir: string): Promise<RunRecord> {
   const shared = await readShared(dir);
-  const heads = await readText(dir, RUN_FILES.heads);
   const samples = await readJson(dir, RUN_FILES.samples);
   const results = await readJson(dir, RUN_FILES.results);
-  const run: RunRecord = { ...shared, heads: headRows(heads, dir) };
+  const run: RunRecord = shared;
   if (samples !== undefined) {
     if (!Array.isArray(samples)) {
       throw new TypeError(`${join(dir, RUN_FILES.samples)} must hold a list of samples`);
@@ -125,8 +127,8 @@ async function readShared(dir: string): Promise<Shared> {
   }
   const environment = await readJson(dir, RUN_FILES.environment);
   const data = await readJson(dir, RUN_FILES.data);
-  const [metrics, events] = await Promise.all(
-    [RUN_FILES.metrics, RUN_FILES.events].map((name) => readText(dir, name)),
+  const [metrics, events, heads] = await Promise.all(
+    [RUN_FILES.metrics, RUN_FILES.events, RUN_FILES.heads].map((name) => readText(dir, name)),
   );
   return {
     config: object(config, dir, RUN_FILES.config),
@@ -138,6 +140,7 @@ async function readShared(dir: string): Promise<Shared> {
     data: object(data, dir, RUN_FILES.data) as unknown as DataRecord,
     metrics: rows<MetricRow>(metrics, dir, RUN_FILES.metrics),
     events: rows<EventRow>(events, dir, RUN_FILES.events),
+    heads: headRows(heads, dir),
   };
 }
 

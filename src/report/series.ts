@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Arm, HeadRow, MetricRow, Phase, RunRecord } from "../record.ts";
+import type { Arm, EventRow, HeadRow, MetricRow, Phase, RunRecord } from "../record.ts";
 import { measured } from "./theme.ts";
 
 /** One measured value at one training step. */
@@ -75,7 +75,7 @@ export function phaseBands(run: RunRecord): Band[] {
 }
 
 /** Who died when in the pruned arm, and is dead at its end, by `"layer,head"`. */
-export function deaths(run: RunRecord): Map<string, Death> {
+export function deaths(run: { events: readonly EventRow[] }): Map<string, Death> {
   const found = new Map<string, Death>();
   for (const row of run.events) {
     if (row.arm !== "pruned") continue;
@@ -197,7 +197,7 @@ export function extent(values: readonly number[]): [number, number] {
 }
 
 /** The moments of `heads.csv`, in the order they were written. */
-export function snapshots(run: RunRecord): Snapshot[] {
+export function snapshots(run: { heads: readonly HeadRow[] }): Snapshot[] {
   const found: Snapshot[] = [];
   let seen = new Set<string>();
   for (const row of run.heads) {
@@ -220,7 +220,9 @@ export function lastSnapshot(run: RunRecord, column: keyof HeadRow): Snapshot | 
 }
 
 /** Layers and heads a layer, as far as the records show them; absent where they show none. */
-export function headGrid(run: RunRecord): { L: number; NH: number } | undefined {
+export function headGrid(
+  run: { events: readonly EventRow[]; heads: readonly HeadRow[] },
+): { L: number; NH: number } | undefined {
   let L = 0, NH = 0;
   for (const { layer, head } of [...run.heads, ...deaths(run).values()]) {
     L = Math.max(L, layer + 1);

@@ -7,7 +7,9 @@
 import { startRatings, type StrategyKind } from "../plasticity/ratings.ts";
 import type { IntegrationCycle, IntegrationRecord } from "../record.ts";
 import { Plot } from "./deps.ts";
+import type { Html } from "./html.ts";
 import { endLabels } from "./labels.ts";
+import { table } from "./parts.ts";
 import { draw, key, symbolSample } from "./svg.ts";
 import { measured } from "./theme.ts";
 
@@ -103,6 +105,24 @@ export function ratingsFigure(run: IntegrationRecord, kind: StrategyKind): strin
     description: `After cycle ${last}: ` +
       ends.map(({ name, rating }) => `${name} ${rating.toFixed(3)}`).join("; ") + ".",
   });
+}
+
+/** The ratings in numbers, a column a strategy. */
+export function ratingsTable({ cycles }: IntegrationRecord, kind: StrategyKind): Html | undefined {
+  const points = ratingsOf(cycles, kind);
+  if (points.length === 0) return undefined;
+  const names = [...new Set(points.map(({ name }) => name))];
+  return table(
+    ["After cycle", ...names],
+    [0, ...cycles.map(({ cycle }) => cycle)].map((cycle) => [
+      cycle === 0 ? "start" : String(cycle),
+      ...names.map((name) =>
+        points.find((point) => point.name === name && point.cycle === cycle)?.rating.toFixed(3) ??
+          ""
+      ),
+    ]),
+    "numbers",
+  );
 }
 
 /** Every rating at the start and after every cycle. */

@@ -42,9 +42,39 @@ th{font-weight:400;color:var(--quiet)}
 .record td{padding-right:0;overflow-wrap:anywhere}
 .record th,.record td{padding-top:.22rem;padding-bottom:.22rem}
 .sample{margin-bottom:2.5rem}
+nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;list-style:none;padding:0;margin:2rem 0 0;font-size:.875rem}
+a{color:inherit;text-underline-offset:.2em;text-decoration-color:var(--grey)}
+details{font-size:.875rem;margin-top:.5rem}
+summary{cursor:pointer;color:var(--quiet);width:fit-content}
+details>.wide{max-height:24rem;overflow:auto;margin-top:.5rem}
+.unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+:focus-visible{outline:2px solid var(--warmup);outline-offset:2px}
+.controls{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem 1.5rem;margin-bottom:.75rem;font-size:.875rem}
+.controls[hidden],.ramp[hidden]{display:none}
+.scrub{display:flex;align-items:center;gap:.6rem;flex:1 1 20rem}
+input[type=range]{flex:1;accent-color:var(--ink);min-width:8rem}
+.controls button,select{font:inherit;color:inherit;background:none;border:1px solid var(--grey);border-radius:4px;padding:.2rem .7rem;min-width:4.5rem}
+select option{background:var(--paper)}
+.moment{margin-bottom:.75rem;font-variant-numeric:tabular-nums}.moment output{font-weight:600}
+.heads-panel .pair{grid-template-columns:minmax(0,1fr) minmax(0,1fr)}
+.heads{table-layout:fixed;max-width:464px;width:100%;font-size:.75rem}
+.heads caption{text-align:left;color:var(--quiet);padding-bottom:.25rem;font-size:.8125rem}
+.heads th,.heads td{border:0;padding:1px;text-align:center;vertical-align:middle}
+.heads tr>:first-child{width:1.75rem}
+.heads button{display:block;width:100%;height:1.9rem;padding:0;border:1px solid var(--rule);border-radius:3px;background:color-mix(in srgb,var(--grey) 34%,var(--paper));color:var(--ink);font:inherit;font-weight:600;font-size:.75rem;line-height:1;overflow:hidden;cursor:pointer}
+.heads .pruned{background:none;color:var(--pruning)}
+.heads .regrown{border:2px solid var(--finetuning)}
+.heads .changed{border:2px solid var(--ink)}
+.heads [aria-pressed=true]{outline:3px solid var(--warmup);outline-offset:-1px}
+.legend{font-size:.8125rem;line-height:1.5;color:var(--quiet);margin:.75rem 0}
+.strip{display:inline-block;width:7rem;height:.55rem;vertical-align:baseline}
+.history h3{margin-bottom:.4rem}.history ul{margin:0 0 .75rem;padding-left:1.1rem;font-size:.875rem}
+.history .wide{max-height:20rem;overflow:auto}.history table{margin:0;font-size:.8125rem}
+.history th:first-child{white-space:nowrap}
+[aria-current] th,[aria-current] td{background:color-mix(in srgb,var(--warmup) 16%,var(--paper));color:var(--ink)}
 blockquote{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.9375rem}
 @media screen and (max-width:760px){
-main{padding-top:2rem}h1{font-size:1.375rem}.pair{grid-template-columns:minmax(0,1fr);gap:1.5rem 0}
+main{padding-top:2rem}h1{font-size:1.375rem}.pair,.heads-panel .pair{grid-template-columns:minmax(0,1fr);gap:1.5rem 0}
 .drawing .pollard-figure[width="960"]{min-width:720px}.drawing .pollard-figure[width="464"]{min-width:440px}.record th{width:10rem}.key th{padding-right:1.5rem}
 .claims td:nth-child(2){white-space:normal}
 }
@@ -53,5 +83,6 @@ main{padding-top:2rem}h1{font-size:1.375rem}.pair{grid-template-columns:minmax(0
 html{font-size:10.5pt;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 main{max-width:none;padding:0}section{margin-top:2rem}
 figure,tr,.sample{break-inside:avoid}h2,h3,h4{break-after:avoid}
-.drawing,.wide{overflow:visible}
+.drawing,.wide,.history .wide{overflow:visible;max-height:none}
+nav,.controls,details:not([open]){display:none}
 }`;

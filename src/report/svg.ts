@@ -31,6 +31,9 @@ export type SvgPart = [
   children?: SvgPart[],
 ];
 
+/** Above so many marks none has a title of its own, so that the page stays small. */
+export const MOST_TITLES = 2000;
+
 const SVG = "http://www.w3.org/2000/svg";
 
 // An XML document, not an HTML one: linkedom would leave the text of an HTML `<title>` unescaped.

@@ -92,9 +92,9 @@ export function count(value: number): string {
 }
 
 /** Writes a share between 0 and 1 as a percentage. */
-export function percent(share: number): string {
+export function percent(share: number, digits = 1): string {
   const value = Number((share * 100).toPrecision(12)); // 0.14 * 100 is 14.000000000000002
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} %`;
+  return `${Number.isInteger(value) ? value : value.toFixed(digits)} %`.replace("-", "−");
 }
 
 /** Writes a number of things with the right word: `1 head`, `3 heads`. */

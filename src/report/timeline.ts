@@ -129,7 +129,7 @@ export function timelineCaption(run: RunRecord): string {
   const reasons = stabilityMarks(run).map(({ step, reason }) => `step ${step} (${reason})`);
   return "Training loss of every step, thin" +
     (window > 1 ? `, and the mean of ${window} steps around it, never across a pruning` : "") +
-    ". Circles: validation loss. A phase that takes no training step is a stripe." +
+    ". Circles: validation loss, of text that no step was trained on and so higher. A phase that takes no training step is a stripe." +
     (reasons.length > 0 ? ` Warm-up was called stable at ${reasons.join(", ")}.` : "");
 }
 
@@ -270,6 +270,8 @@ function hatchDefinitions(): SvgPart {
   ];
 }
 
+const THIN = { fill: "none", stroke: "var(--ink)", "stroke-width": 0.6, "stroke-opacity": 0.6 };
+
 function keyItems(
   radius: number,
   controls: readonly (keyof typeof ARM_NAMES)[],
@@ -280,7 +282,10 @@ function keyItems(
     { cx: 11, cy: 5, r: 2.4, fill: "var(--paper)", stroke: "var(--ink)", "stroke-width": 1.1 },
   ];
   return [
-    { label: "training loss", sample: lineSample("var(--ink)", 0.8) },
+    {
+      label: "training loss",
+      sample: [["path", { d: "M0,7L4,2L7,8L11,3L14,6L18,1L22,5", ...THIN }]],
+    },
     ...(radius > 0 ? [{ label: "smoothed", sample: lineSample("var(--ink)", 1.9) }] : []),
     ...(evaluated ? [{ label: "validation loss", sample: [circle] }] : []),
     ...controls.map((arm) => ({
