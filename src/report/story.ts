@@ -127,7 +127,8 @@ export function headStory({ events, heads }: StoryRecords): HeadStory | undefine
 export function momentName({ step, cycle, when }: Moment): string {
   const parts = [cycle > 0 ? `cycle ${cycle}` : "", measured(step) ? `step ${step}` : ""];
   const where = parts.filter((part) => part !== "").join(", ");
-  return where + (when === "before" ? ", before pruning" : when === "end" ? ", at the end" : "");
+  return where +
+    (when === "before" ? ", before pruning" : when === "end" ? ", after the last changes" : "");
 }
 
 /** Moments that what is drawn for each cycle shows: those before pruning, and the last measured. */

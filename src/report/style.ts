@@ -70,7 +70,7 @@ select option{background:var(--paper)}
 .strip{display:inline-block;width:7rem;height:.55rem;vertical-align:baseline}
 .history h3{margin-bottom:.4rem}.history ul{margin:0 0 .75rem;padding-left:1.1rem;font-size:.875rem}
 .history .wide{max-height:20rem;overflow:auto}.history table{margin:0;font-size:.8125rem}
-.history th:first-child{white-space:nowrap}
+.history th:first-child{white-space:nowrap}.history thead th{position:sticky;top:0;background:var(--paper)}
 [aria-current] th,[aria-current] td{background:color-mix(in srgb,var(--warmup) 16%,var(--paper));color:var(--ink)}
 blockquote{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.9375rem}
 @media screen and (max-width:760px){

@@ -92,10 +92,11 @@
       cell.style.removeProperty("color");
       cell.textContent = state === "l" ? "" : (state === "p" ? "−" : "+") + (cycle ?? "");
       if (metric && typeof value === "number") {
-        const at = position(metric, value);
-        cell.style.background = ramp[Math.round(at * (ramp.length - 1))];
-        cell.style.color = at > 0.5 ? "#14171b" : "#fff";
-        cell.textContent = cell.offsetWidth >= 30 ? write(Number(value.toPrecision(2))) : "";
+        const place = position(metric, value);
+        cell.style.background = ramp[Math.round(place * (ramp.length - 1))];
+        cell.style.color = place > 0.5 ? "#14171b" : "#fff";
+        const short = write(Number(value.toPrecision(2))).replace(/^(−?)0\./, "$1.");
+        cell.textContent = short.length * 7.5 < cell.offsetWidth ? short : "";
         words += `; ${metric.label} ${write(value)}`;
       } else if (metric && state !== "p") words += `; ${metric.label} not measured`;
       cell.setAttribute("aria-label", words);
