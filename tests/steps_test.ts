@@ -59,6 +59,11 @@ Deno.test("the demo's steps, one call each", async () => {
     assert.ok(values.flat().every((value) => value! > 0));
   }
 
+  const signal = AbortSignal.abort(new DOMException("enough", "AbortError"));
+  await assert.rejects(experiment.analyzeAttention({ signal }), /enough/);
+  await assert.rejects(experiment.evaluate({ signal }), /enough/);
+  await assert.rejects(experiment.generateExamples({ signal }), /enough/);
+
   const cycles = [];
   for (let i = 0; i < 2; i++) cycles.push(await experiment.runPruningCycle({ trainingSteps: 6 }));
   const [first, second] = cycles;

@@ -19,20 +19,27 @@ export interface ScoreOptions {
   gates: Float32Array;
   /** Uniform numbers, for the strategy that needs them. */
   random: () => number;
+  /** Stops it between two batches; nothing is changed then. */
+  signal?: AbortSignal;
 }
 
 /**
  * Measures every live head on calibration batches, with the arm's weights and gates as they are, and
  * scores it. Nothing is trained.
+ *
+ * @throws The signal's reason.
  */
 export async function scoreArm(
   arm: Arm,
   calibration: readonly Batch[],
-  { strategy, gates, random }: ScoreOptions,
+  { strategy, gates, random, signal }: ScoreOptions,
 ): Promise<{ metrics: HeadMetrics; scores: Float32Array }> {
   const { trainer, model } = arm;
   trainer.discardMetrics(); // what training gathered since the controller looked is of other text
-  for (const { inputs, targets } of calibration) trainer.measure(inputs, targets);
+  for (const { inputs, targets } of calibration) {
+    signal?.throwIfAborted();
+    trainer.measure(inputs, targets);
+  }
   const metrics = await arm.headMetrics();
   const { L, NH, HS, C } = model.config;
   const weights = await model.weights();
@@ -43,7 +50,9 @@ export async function scoreArm(
   const weightNorms = projectionNorms(projections, model.live, { NH, HS, C })
     .map((norm, i) => norm * gates[i]); // what reaches the residual stream is gate x projection
   const { also } = STRATEGIES[strategy];
-  const leftOut = also.includes("lossWithout") ? await leaveOneOut(arm, calibration) : undefined;
+  const leftOut = also.includes("lossWithout")
+    ? await leaveOneOut(arm, calibration, signal)
+    : undefined;
   const inputs = { metrics, gates, weightNorms, random, ...leftOut };
   return { metrics, scores: scoreHeads(strategy, inputs) };
 }

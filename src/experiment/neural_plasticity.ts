@@ -314,14 +314,19 @@ export class NeuralPlasticityExperiment implements Disposable {
     };
   }
 
-  /** Measures every live head on calibration text; nothing is trained. Warm up first. */
-  async analyzeAttention(): Promise<AttentionAnalysis> {
+  /**
+   * Measures every live head on calibration text; nothing is trained. Warm up first.
+   *
+   * @throws The signal's reason.
+   */
+  async analyzeAttention({ signal }: { signal?: AbortSignal } = {}): Promise<AttentionAnalysis> {
     this.#warm();
     const arm = this.run.arms[0], { L, NH } = arm.config, { gates } = this.run;
     const { metrics } = await scoreArm(arm, this.run.materials.calibration, {
       strategy: "importance",
       gates,
       random: () => 0,
+      ...(signal && { signal }),
     });
     return {
       entropy_values: headRows(arm.config, metrics.entropy),
