@@ -19,7 +19,8 @@ import {
   type RunCommand,
 } from "./option_groups.ts";
 
-const GROUPS: OptionGroups<ExperimentOptions> = {
+/** Every option of an experiment, by heading. */
+export const EXPERIMENT_GROUPS: OptionGroups<ExperimentOptions> = {
   "Model and text:": {
     model_name: ["<dir>", "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL"],
     text: ["<file>", "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file"],
@@ -60,11 +61,14 @@ const GROUPS: OptionGroups<ExperimentOptions> = {
   },
 };
 
-const AFTER = `Strategies:
+/** What each strategy is, for `--help`. */
+export const STRATEGIES_HELP: string = `Strategies:
 ${
   Object.values(STRATEGIES)
     .map(({ name, description }) => `  ${name.padEnd(12)}${description}`).join("\n")
-}
+}`;
+
+const AFTER = `${STRATEGIES_HELP}
 
 Options may be spelled with dashes too: --pruning-level=0.3
 
@@ -98,7 +102,7 @@ export function experimentCommand(): AnyCommand {
       "compares the result with an unpruned twin and with random pruning.",
     after: AFTER,
   });
-  addOptions(command, GROUPS, OPTION_RULES, DEFAULTS);
+  addOptions(command, EXPERIMENT_GROUPS, OPTION_RULES, DEFAULTS);
   addRunOptions(command);
   return command.addOption(
     new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")

@@ -34,7 +34,12 @@ export function addOptions<Options extends object>(
   for (const [heading, options] of Object.entries(groups)) {
     for (const [key, [placeholder, help]] of Object.entries<[string, string]>(options as never)) {
       const name = key as keyof Options & string;
-      const rule = rules[name], shown = rule.kind === "path" ? "none" : undefined;
+      const rule = rules[name];
+      const shown = rule.kind === "path"
+        ? "none"
+        : rule.kind === "list"
+        ? String(defaults[name])
+        : undefined;
       const standard = defaults[name] === "" && rule.kind === "text" ? undefined : defaults[name];
       const option = new Option(`--${name} ${placeholder}`.trim(), help)
         .default(standard, shown).helpGroup(heading);
@@ -48,8 +53,12 @@ export function addOptions<Options extends object>(
 function parserOf(
   name: string,
   rule: OptionRule,
-): ((text: string) => string | number) | undefined {
+): ((text: string) => string | number | (string | number)[]) | undefined {
   switch (rule.kind) {
+    case "list": {
+      const one = parserOf(name, rule.of) as (text: string) => string | number;
+      return (text) => text.split(",").map((part) => one(part.trim()));
+    }
     case "number":
       return numberOption(name, rule.range);
     case "choice": {

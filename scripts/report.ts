@@ -3,23 +3,43 @@
  *
  * @module
  */
-import { newCommand, parseCommand, preparing, runMain } from "./cli.ts";
+import { newCommand, Option, parseCommand, preparing, refuse, runMain, textOption } from "./cli.ts";
+import { isSweep, writeComparison, writeSweep } from "../src/report/comparison.ts";
 import { writeReport } from "../src/report/write.ts";
 
-const AFTER = `Example:
-  deno task report runs/RUN`;
+const AFTER = `Examples:
+  deno task report runs/RUN
+  deno task report runs/RUN1 runs/RUN2 runs/RUN3
+  deno task report sweeps/SWEEP`;
 
 await runMain(async () => {
   const command = newCommand({
     name: "deno task report",
     description:
-      "Draws run_dir/report.html and run_dir/figures/*.svg again from the records in run_dir.",
+      "Draws run_dir/report.html and run_dir/figures/*.svg again from the records in run_dir. " +
+      "Of several runs it draws a comparison: loss against heads removed, with the spread over " +
+      "seeds; of a sweep, the comparison of its runs.",
     after: AFTER,
   }).argument(
-    "<run_dir>",
-    "the folder that a run of deno task experiment, integrate or upgrayedd left",
+    "<run_dir...>",
+    "folders that runs of deno task experiment, integrate, upgrayedd or sweep left",
+  ).addOption(
+    new Option(
+      "--output <dir>",
+      "where a comparison goes; the folder that holds all runs unless given",
+    ).argParser(textOption("output")),
   );
-  parseCommand(command);
-  const [dir] = command.processedArgs;
-  console.log(await preparing(() => writeReport(dir)));
+  const { output } = parseCommand(command);
+  const [dirs] = command.processedArgs;
+  if (dirs.length === 1 && output !== undefined) {
+    refuse("output is for the comparison of several runs: the report of one goes into its folder");
+  }
+  console.log(
+    await preparing(async () => {
+      if (dirs.length > 1) {
+        return await writeComparison(dirs, output === undefined ? {} : { output });
+      }
+      return await isSweep(dirs[0]) ? await writeSweep(dirs[0]) : await writeReport(dirs[0]);
+    }),
+  );
 });

@@ -544,6 +544,40 @@ export interface BakeoffRecord {
 /** What wrote a run folder, and can go on with it. */
 export type RunKind = "experiment" | "integration";
 
+/** How one run of a sweep stands. */
+export type SweepState = "waiting" | "running" | "stopped" | "finished" | "failed";
+
+/** One run of a sweep. */
+export interface SweepRun {
+  /** Which heads go first. */
+  strategy: string;
+  /** Share of heads that are gone at its end, 0 to 1. */
+  pruning_level: number;
+  /** Decides batches, samples and random pruning. */
+  seed: number;
+  /** `stopped` was stopped in order; `running` after its process has ended was killed. */
+  state: SweepState;
+  /** Its run folder, relative to the sweep's, once it has one. */
+  folder?: string;
+  /** Why it failed. */
+  message?: string;
+}
+
+/** `sweep.json`: the plan of a sweep, and how far it is. */
+export interface SweepRecord {
+  /** Of this file. */
+  format: number;
+  /** When it began, as `Date.toISOString()` writes it. */
+  created: string;
+  /** The options that all runs share, and the lists that make the grid. */
+  options: Record<string, unknown>;
+  /** Every run, in the order they are run. */
+  runs: SweepRun[];
+}
+
+/** What a sweep's plan is called in its folder. */
+export const SWEEP_FILE = "sweep.json";
+
 /** What marks a folder as a run of ours: `{ format, kind, created }`. */
 export const RUN_MARK = "pollard-run.json";
 

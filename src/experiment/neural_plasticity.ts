@@ -56,6 +56,8 @@ export interface ExperimentConfig extends RunListeners {
   dataset?: string;
   /** Folder in which the run gets a folder of its own. */
   outputDir?: string;
+  /** What that is called after the time; the model's name unless given. */
+  runName?: string;
   /** Sequences in a batch. */
   batchSize?: number;
   /** Tokens in a sequence. */
@@ -196,7 +198,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     this.#gpu = gpu;
     this.#run = this.#owned.use(
       this.#folder === undefined
-        ? await startExperiment(gpu, this.options, listeners)
+        ? await startExperiment(gpu, this.options, listeners, this.#config.runName)
         : await resumeExperiment(gpu, this.#folder, listeners),
     );
     if (verbose) console.error(`adapter: ${gpu.info.name}; run folder: ${this.#run.folder.dir}`);

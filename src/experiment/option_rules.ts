@@ -12,12 +12,16 @@ export type OptionRule =
   | { readonly kind: "text" }
   /** A path; empty for none. */
   | { readonly kind: "path" }
-  | { readonly kind: "flag" };
+  | { readonly kind: "flag" }
+  /** One value at least, none twice. */
+  | { readonly kind: "list"; readonly of: OptionRule };
 
 /** A number in a range. */
 export const number = (range: NumberRange): OptionRule => ({ kind: "number", range });
 /** A whole number. */
 export const whole = (min: number, max?: number): OptionRule => number({ whole: true, min, max });
+/** A list of values, each by a rule. */
+export const list = (of: OptionRule): OptionRule => ({ kind: "list", of });
 /** A text that is not empty. */
 export const TEXT: OptionRule = { kind: "text" };
 
@@ -69,5 +73,16 @@ function checkOption(name: string, rule: OptionRule, value: unknown): void {
       if (typeof value !== "boolean") {
         throw new TypeError(`${name} must be true or false: ${JSON.stringify(value)}`);
       }
+      break;
+    case "list":
+      if (!Array.isArray(value) || value.length === 0) {
+        throw new TypeError(
+          `${name} must be a list of one value or more: ${JSON.stringify(value)}`,
+        );
+      }
+      value.forEach((one, i) => {
+        checkOption(name, rule.of, one);
+        if (value.indexOf(one) < i) throw new TypeError(`${name} must not name one twice: ${one}`);
+      });
   }
 }

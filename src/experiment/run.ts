@@ -65,6 +65,7 @@ function driverOf({ name, vendor, device }: AdapterInfo): string {
 /**
  * Loads and checks everything, makes a run folder, and returns the experiment, ready to run.
  *
+ * @param name What its folder is called after the time; the model's name unless given.
  * @throws {RangeError | TypeError} If the options, the model or the text do not work out; nothing was
  * written then.
  */
@@ -72,13 +73,14 @@ export async function startExperiment(
   gpu: Gpu,
   given: Partial<ExperimentOptions>,
   listeners: RunListeners = {},
+  name?: string,
 ): Promise<ExperimentRun> {
   const options = absolute(checkOptions(given));
   const materials = await loadMaterials(options);
   await tuneMatmul(gpu);
   const { batch_size: B, max_length: T, controls } = options;
   await tryAllocating(gpu, materials, { B, T, models: controls ? 3 : 1 });
-  const folder = await RunFolder.create(options.output_dir, shortName(options.model_name));
+  const folder = await RunFolder.create(options.output_dir, name ?? shortName(options.model_name));
   await folder.writeJson("config.json", options);
   await folder.writeJson("environment.json", environmentRecord(gpu));
   await folder.writeJson("data.json", materials.record);

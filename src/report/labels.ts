@@ -17,6 +17,8 @@ export interface LineEnd {
   y: number;
   /** Whether the name is set in grey. */
   quiet?: boolean;
+  /** A sample of the line, drawn before its name in a box of 22 x 10 pixels. */
+  sample?: SvgPart[];
 }
 
 /** Least distance of two names, from line to line, in pixels. */
@@ -28,8 +30,9 @@ export function endLabels(ends: readonly LineEnd[]): Plot.RenderFunction {
     if (!x || !y) return group([]);
     const from = ends.map((end) => y(end.y) as number);
     const to = pushApart(from, GAP, [marginTop, height - marginBottom]);
-    return group(ends.flatMap(({ name, x: at, quiet }, i): SvgPart[] => {
+    return group(ends.flatMap(({ name, x: at, quiet, sample }, i): SvgPart[] => {
       const left = x(at) as number;
+      const box = { transform: `translate(${left + 16},${to[i] - 5})` };
       const tie: SvgPart = ["line", {
         ...{ x1: left + 5, y1: from[i], x2: left + 16, y2: to[i] },
         stroke: "var(--grey)",
@@ -37,8 +40,9 @@ export function endLabels(ends: readonly LineEnd[]): Plot.RenderFunction {
       }];
       return [
         ...(Math.abs(to[i] - from[i]) > 1 ? [tie] : []),
+        ...(sample ? [["g", box, undefined, sample] satisfies SvgPart] : []),
         ["text", {
-          ...{ x: left + 19, y: to[i], dy: "0.32em", "text-anchor": "start" },
+          ...{ x: left + (sample ? 41 : 19), y: to[i], dy: "0.32em", "text-anchor": "start" },
           fill: quiet ? "var(--quiet)" : "var(--ink)",
         }, name],
       ];

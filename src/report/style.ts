@@ -18,6 +18,7 @@ h3{font-size:1rem;font-weight:600;margin:0 0 .75rem;overflow-wrap:anywhere}
 h4{font-size:.8125rem;font-weight:400;color:var(--quiet);margin:0 0 .25rem}
 p{margin:0 0 1rem;max-width:42em}
 section{margin-top:4rem}
+a{color:inherit;text-underline-offset:.15em}
 .quiet{color:var(--quiet);font-weight:400}
 figure{margin:0 0 2.5rem}
 figcaption{font-size:.875rem;line-height:1.5;color:var(--quiet);margin-top:.5rem;max-width:52em}
@@ -34,6 +35,7 @@ th{font-weight:400;color:var(--quiet)}
 .note{font-size:.875rem;line-height:1.5;color:var(--quiet);max-width:60em;margin-bottom:2rem}
 .numbers th,.numbers td{text-align:right;padding:.4rem 0 .4rem 1rem}
 .numbers th:first-child,.numbers td:first-child{text-align:left;padding-left:0}
+.runs td:first-child{min-width:13rem}.runs th:last-child,.runs td:last-child{text-align:left}
 .claims th:nth-child(3),.claims td:nth-child(3){padding-right:0;color:var(--quiet);font-size:.8125rem;width:42%}
 .claims td:nth-child(2){white-space:nowrap}
 .key th{color:var(--ink);padding-right:3rem}.key td+td{color:var(--quiet);padding-right:0}

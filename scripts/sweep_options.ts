@@ -1,0 +1,94 @@
+/**
+ * The command line of `deno task sweep`.
+ *
+ * @module
+ */
+import {
+  checkSweepOptions,
+  SWEEP_DEFAULTS,
+  SWEEP_RULES,
+  type SweepOptions,
+} from "../src/experiment/sweep_options.ts";
+import { type AnyCommand, newCommand, Option } from "./cli.ts";
+import { EXPERIMENT_GROUPS, STRATEGIES_HELP } from "./experiment_options.ts";
+import {
+  addOptions,
+  addRunOptions,
+  type OptionGroups,
+  parseRun,
+  type RunCommand,
+} from "./option_groups.ts";
+
+const { output_dir: _, ...OUTPUT } = EXPERIMENT_GROUPS["Output:"];
+
+const GROUPS: OptionGroups<SweepOptions> = {
+  "Grid: a run for each strategy at each level with each seed:": {
+    strategies: ["<names>", "which heads go first, separated by commas; see below"],
+    levels: ["<shares>", "shares of heads that are gone at the end of a run, 0 to 1"],
+    seeds: ["<numbers>", "each decides batches, samples and random pruning of its runs"],
+  },
+  ...Object.fromEntries(
+    Object.entries(EXPERIMENT_GROUPS).map(([heading, options]) => {
+      const { strategy: _, pruning_level: __, seed: ___, ...shared } = options;
+      return [heading, shared];
+    }),
+  ),
+  "Output:": {
+    ...OUTPUT,
+    output_dir: ["<dir>", "folder in which the sweep gets a folder of its own, for all its runs"],
+  },
+};
+
+const AFTER =
+  `The grid runs seed by seed, so that the first seed's comparison is there early. By default
+there are twelve runs, shorter than those of deno task experiment (fewer steps, and two cycles in
+place of three), so that a CPU can bear them; raise --warmup_steps and --finetuning_steps for results
+to rely on, and take three seeds or more for a spread that means something.
+
+The folder gets sweep.json (the plan, and how far it is), a run folder for each run, and report.html,
+which is drawn again after each run. A run that fails is recorded, and the sweep goes on; --resume
+keeps the runs that finished, goes on with those that were stopped, and tries those that failed once
+more, from their last checkpoints. A run whose folder was deleted is run again.
+
+${STRATEGIES_HELP}
+
+Examples:
+  deno task sweep --dry_run
+  deno task sweep --strategies importance,random --levels 0.1,0.3 --seeds 1,2,3
+  deno task sweep --resume sweeps/SWEEP`;
+
+/** What the command line of a sweep asks for. */
+export type SweepCommand = RunCommand<SweepOptions> & { readonly dryRun: boolean };
+
+/**
+ * Parses the command line of a sweep.
+ *
+ * @param args The command line; the process's own unless given.
+ * @throws {CommanderError | RangeError | TypeError} As `parseCommand` does.
+ */
+export function parseSweep(
+  args?: readonly string[],
+  command: AnyCommand = sweepCommand(),
+): SweepCommand {
+  const parsed = parseRun(command, args, {
+    ...{ rules: SWEEP_RULES, check: checkSweepOptions, beside: ["dry_run"] },
+  });
+  return { ...parsed, dryRun: command.opts().dry_run === true };
+}
+
+/** The command with all its options. */
+export function sweepCommand(): AnyCommand {
+  const command: AnyCommand = newCommand({
+    name: "deno task sweep",
+    description:
+      "Runs an experiment for every strategy, level and seed of a grid, and compares them: loss " +
+      "against heads removed, with the spread over seeds.",
+    after: AFTER,
+  });
+  addOptions(command, GROUPS, SWEEP_RULES, SWEEP_DEFAULTS);
+  addRunOptions(command);
+  return command.addOption(
+    new Option("--dry_run", "say which runs there would be, and write nothing")
+      .helpGroup("Output:"),
+  );
+}

@@ -1,0 +1,290 @@
+/**
+ * The page that compares runs: losses against heads removed, with the spread over seeds.
+ *
+ * @module
+ */
+import { dirname, join, relative, resolve } from "node:path";
+import { readJson } from "../data/files.ts";
+import { RUN_MARK, SWEEP_FILE, type SweepRecord } from "../record.ts";
+import { type ComparedRun, readCompared, readSwept } from "./compared.ts";
+import { compareRuns, type Comparison, type Group, seedsOf, type Series } from "./comparing.ts";
+import { COMPARISON_FIGURES, drawComparisonFigures, sharePercent } from "./comparison_figures.ts";
+import { comparisonVerdict, differencesInWords, runsInWords } from "./comparison_words.ts";
+import type { Page } from "./document.ts";
+import { type Html, markup, type MarkupValue } from "./html.ts";
+import {
+  type Column,
+  columnsTable,
+  dataTables,
+  figureHtml,
+  note,
+  recordTable,
+  section,
+  table,
+} from "./parts.ts";
+import { count, loss, minus, signed, written } from "./theme.ts";
+import { commonConfig, commonRecord, differingOptions, differingPlaces } from "./variants.ts";
+import { writePage } from "./write_page.ts";
+
+/** Draws the page of several runs. */
+export function renderComparison(runs: readonly ComparedRun[]): Page {
+  const comparison = compareRuns(runs);
+  const { series, variants } = comparison;
+  const figures = drawComparisonFigures(comparison);
+  const show = (name: string) =>
+    figures.filter((figure) => figure.name === name).map((figure) => figureHtml(figure, false));
+  const [verdict, ...rest] = comparisonVerdict(comparison);
+  const body = [
+    section("Loss against heads removed", [
+      ...show(COMPARISON_FIGURES[0]),
+      ...(series.length > 0 ? [groupsTable(series), groupsNote(series)] : []),
+    ]),
+    section("Cycle by cycle", show(COMPARISON_FIGURES[1])),
+    section("Runs", runsTable(comparison)),
+    section("What differs", variants.length > 0 && differences(comparison)),
+    section("What all have in common: configuration", recordTable(commonConfig(runs))),
+    section("Environment", environmentTable(runs)),
+    section("Data", dataOf(runs)),
+  ];
+  return {
+    title: "Pollard comparison",
+    verdict,
+    standing: [rest.join(" "), `${runsInWords(runs)} ${asked(runs)}`].filter((line) => line !== ""),
+    ...{ body, figures, names: COMPARISON_FIGURES },
+  };
+}
+
+/**
+ * Reads several run folders and draws their comparison; nothing is written.
+ *
+ * @param dirs Run folders; one that is named twice counts once.
+ * @param base Folders are named relative to it.
+ * @throws {TypeError | SyntaxError} If one is not a run folder, or a file in it is broken.
+ */
+export async function drawComparison(dirs: readonly string[], base: string): Promise<Page> {
+  const all = [...new Set(dirs.map((dir) => resolve(dir)))];
+  return renderComparison(named(await Promise.all(all.map(readCompared)), base));
+}
+
+/**
+ * Reads several run folders and writes their comparison: `report.html` and `figures/*.svg`.
+ *
+ * @param output Where; the folder that holds them all unless given. It must not be a run's own.
+ * @returns The path of `report.html`.
+ * @throws {TypeError | SyntaxError} If one is not a run folder, or a file in it is broken, or there
+ * is another report where this one is to go; nothing was written then.
+ */
+export async function writeComparison(
+  dirs: readonly string[],
+  { output = commonFolder(dirs) }: { output?: string } = {},
+): Promise<string> {
+  for (const [mark, whose] of [[RUN_MARK, "a run"], ["bakeoff.json", "a bake-off"]]) {
+    if (!await exists(join(output, mark))) continue;
+    throw new TypeError(
+      `${output} is the folder of ${whose}, whose own report is there: name another by --output`,
+    );
+  }
+  const page = await drawComparison(dirs, output);
+  await Deno.mkdir(output, { recursive: true });
+  return await writePage(output, page);
+}
+
+/**
+ * Reads a sweep's folder and draws its comparison as far as it is; nothing is written.
+ *
+ * @throws {TypeError} If its `sweep.json` is missing or broken.
+ */
+export async function drawSweep(dir: string, record?: SweepRecord): Promise<Page> {
+  const runs = await readSwept(dir, record ?? await readSweep(dir));
+  return { ...renderComparison(named(runs, dir)), title: "Pollard sweep" };
+}
+
+/** Reads a sweep's folder and writes its comparison there. @returns The path of `report.html`. */
+export async function writeSweep(dir: string, record?: SweepRecord): Promise<string> {
+  return await writePage(dir, await drawSweep(dir, record));
+}
+
+/**
+ * Reads a sweep's plan.
+ *
+ * @throws {TypeError} If the folder is not a sweep's, or the file broken.
+ */
+export async function readSweep(dir: string): Promise<SweepRecord> {
+  const path = join(dir, SWEEP_FILE);
+  if (!await exists(path)) {
+    throw new TypeError(`${dir} is not a folder that a sweep made: it has no ${SWEEP_FILE}`);
+  }
+  const record = await readJson(path) as Partial<SweepRecord> | null;
+  if (record?.format !== 1 || !Array.isArray(record.runs) || typeof record.options !== "object") {
+    throw new TypeError(`${path} is not a sweep's plan, or of another version of Pollard`);
+  }
+  return record as SweepRecord;
+}
+
+/** Whether a folder holds a sweep. */
+export async function isSweep(dir: string): Promise<boolean> {
+  return await exists(join(dir, SWEEP_FILE));
+}
+
+/** The deepest folder that holds all of them. */
+export function commonFolder(dirs: readonly string[]): string {
+  let common = dirname(resolve(dirs[0]));
+  const holds = (dir: string) => !relative(common, resolve(dir)).startsWith("..");
+  while (!dirs.every(holds)) common = dirname(common);
+  return relative(".", common) || ".";
+}
+
+/** Names runs by their folders as they are seen from the page. */
+function named(runs: readonly ComparedRun[], base: string): ComparedRun[] {
+  return runs.map((run) =>
+    run.dir === undefined ? run : { ...run, name: relative(resolve(base), resolve(run.dir)) || "." }
+  );
+}
+
+interface Row {
+  series: Series;
+  group: Group;
+}
+
+function groupsTable(series: readonly Series[]): Html {
+  const rows = series.flatMap((one) => one.groups.map((group): Row => ({ series: one, group })));
+  rows.sort((a, b) => a.group.share - b.group.share || a.group.twin.mean - b.group.twin.mean);
+  const columns: Column<Row>[] = [
+    ["Strategy", ({ series }) => series.name],
+    ["Level asked", ({ group }) => written(group.level, sharePercent)],
+    ["Heads removed", ({ group }) => removedOf(group)],
+    ["Seeds", ({ group }) => seedCount(group)],
+    ["Minus twin, mean", ({ group }) => signed(group.twin.mean)],
+    ["Least", ({ group }) => spreadOnly(group, group.twin.least)],
+    ["Greatest", ({ group }) => spreadOnly(group, group.twin.most)],
+    ["Standard deviation", ({ group }) => written(group.twin.deviation, loss)],
+    ["Minus random, mean", ({ group }) => written(group.random?.mean, signed)],
+    [
+      "Better than random",
+      ({ group: { better, beside } }) => beside > 0 ? `${better} of ${beside}` : undefined,
+    ],
+  ];
+  return columnsTable(columns, rows, "numbers");
+}
+
+function groupsNote(series: readonly Series[]): Html {
+  const random = series.some(({ floor }) => floor);
+  const own = series.some(({ name }) => name.startsWith("random, as a strategy"));
+  return note(
+    "Losses are of test text, in nats per token; the unpruned twin is at zero.",
+    "What is the same twice, with one seed and all its losses, counts once.",
+    "A spread takes two seeds, a standard deviation (n − 1) three.",
+    random && "Random pruning, control, runs inside the other runs, as many heads at the same " +
+        "steps, without a controller; those of all runs are pooled.",
+    own && "Random as a strategy is a run of its own, whose controller trains gates.",
+    "“Minus random” sets each run against the random pruning beside it, then averages.",
+  );
+}
+
+function removedOf({ points }: Group): string {
+  const counts = points.map(({ removed }) => removed);
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  const totals = [...new Set(points.map(({ total }) => total))];
+  return `${least === most ? least : `${least} to ${most}`} of ${totals.join(" or ")}`;
+}
+
+function seedCount(group: Group): string {
+  const seeds = seedsOf(group), runs = group.points.length;
+  return runs === seeds ? String(seeds) : `${seeds} (${runs} runs)`;
+}
+
+function spreadOnly({ points }: Group, value: number): string | undefined {
+  return points.length > 1 ? signed(value) : undefined;
+}
+
+function runsTable({ runs, variantOf }: Comparison): Html {
+  const lettered = [...variantOf.values()].some(({ letter }) => letter !== "");
+  const integrated = runs.some(({ kind }) => kind === "integration");
+  const columns: [string, (run: ComparedRun) => MarkupValue][] = [
+    ["Run", folderLink],
+    [integrated ? "Strategy or controller" : "Strategy", ({ strategy }) => strategy],
+    ["Level", ({ level }) => written(level, sharePercent)],
+    ["Seed", ({ seed }) => written(seed, String)],
+    [
+      "Heads removed",
+      ({ removed, total }) => removed === undefined ? undefined : `${removed} of ${total}`,
+    ],
+    ["Test loss", (run) => written(run.loss, loss)],
+    ["Unpruned twin", ({ twin }) => written(twin, loss)],
+    ["Minus twin", (run) => minus(run.loss, run.twin)],
+    ["Random pruning", ({ random }) => written(random, loss)],
+    ["State", ({ state, reason }) => reason === undefined ? state : `${state}: ${reason}`],
+  ];
+  if (lettered) columns.splice(2, 0, ["Configuration", (run) => variantOf.get(run)?.letter]);
+  return table(
+    columns.map(([name]) => name),
+    runs.map((run) => columns.map(([, value]) => value(run) ?? "")),
+    "numbers runs",
+  );
+}
+
+/** A run's folder, which leads to its own report where it has one. */
+function folderLink({ name, page }: ComparedRun): MarkupValue {
+  if (!page) return name;
+  const parts = name.split(/[\\/]/).map(encodeURIComponent).join("/");
+  return markup`<a href="${parts}/report.html">${name}</a>`;
+}
+
+function differences(comparison: Comparison): MarkupValue {
+  const { runs, variants } = comparison;
+  const kinds = [...new Set(variants.map(({ kind }) => kind))];
+  const places = [...differingPlaces(runs)];
+  return [
+    markup`<p>${differencesInWords(comparison)}</p>\n`,
+    kinds.map((kind) => {
+      const own = variants.filter((variant) => variant.kind === kind);
+      const rows = differingOptions(own);
+      if (rows.length === 0) return undefined;
+      const head = ["Option", ...own.map(({ letter }) => letter)];
+      return table(
+        head,
+        rows.map(({ name, values }) => [name, ...values.map((value) => value ?? "")]),
+        "words",
+      );
+    }),
+    places.length === 0 ? undefined : [
+      markup`<p>These differ too, without changing what is asked of a run. Another adapter, system or
+version gives other roundings, which training enlarges.</p>\n`,
+      table(
+        ["What", "Values"],
+        places.map(([name, values]) => [
+          name,
+          [...values].map(([value, n]) => `${value} (${count(n)} of ${runs.length})`).join("; "),
+        ]),
+        "words",
+      ),
+    ],
+  ];
+}
+
+function environmentTable(runs: readonly ComparedRun[]): Html | false {
+  const environment = commonRecord(runs, "environment");
+  return environment ? recordTable(environment) : false;
+}
+
+function dataOf(runs: readonly ComparedRun[]): MarkupValue | false {
+  const data = commonRecord(runs, "data");
+  return data ? dataTables(data) : false;
+}
+
+/** What was compared on what, where all have the same. */
+function asked(runs: readonly ComparedRun[]): string {
+  const { model_name, text, dataset } = commonConfig(runs);
+  const names = [model_name, text ?? dataset].filter((part) => typeof part === "string");
+  return names.length > 0 ? `${names.join(" on ")}.` : "";
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
