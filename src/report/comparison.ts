@@ -49,7 +49,7 @@ export function renderComparison(runs: readonly ComparedRun[]): Page {
   return {
     title: "Pollard comparison",
     verdict,
-    standing: [rest.join(" "), `${runsInWords(runs)} ${asked(runs)}`].filter((line) => line !== ""),
+    standing: [rest.join(" "), asked(runs) + runsInWords(runs)].filter((line) => line !== ""),
     ...{ body, figures, names: COMPARISON_FIGURES },
   };
 }
@@ -274,9 +274,9 @@ function dataOf(runs: readonly ComparedRun[]): MarkupValue | false {
 
 /** What was compared on what, where all have the same. */
 function asked(runs: readonly ComparedRun[]): string {
-  const { model_name, text, dataset } = commonConfig(runs);
-  const names = [model_name, text ?? dataset].filter((part) => typeof part === "string");
-  return names.length > 0 ? `${names.join(" on ")}.` : "";
+  const names = [commonConfig(runs).model_name, commonRecord(runs, "data")?.text];
+  const known = names.filter((part) => typeof part === "string");
+  return known.length > 0 ? `${known.join(" on ")}. ` : "";
 }
 
 async function exists(path: string): Promise<boolean> {

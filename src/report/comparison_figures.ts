@@ -58,9 +58,11 @@ export function comparisonFigure({ series }: Comparison): string | undefined {
   const last = Math.max(...groups.map(({ share }) => share)) + Math.max(...dodge.values());
   const ends = series.map(({ name, groups, floor }): LineEnd => {
     const { share, twin } = groups.at(-1)!, own = share + dodge.get(name)!;
-    const near = last - own < 40 * unit;
-    const sample = sampleOf(styles.get(name)!);
-    return { name, x: near ? last : own, y: twin.mean, quiet: floor, sample };
+    const end = { name, y: twin.mean, quiet: floor };
+    // amid the others a sample would look like one more point
+    return last - own > 80 * unit
+      ? { ...end, x: own }
+      : { ...end, x: last, sample: sampleOf(styles.get(name)!) };
   });
   return draw({
     ...SIZE,

@@ -3,8 +3,9 @@
  *
  * @module
  */
+import type { RunKind } from "../record.ts";
 import type { ComparedRun } from "./compared.ts";
-import { type Comparison, type Group, seedsOf, type Series, type Spread } from "./comparing.ts";
+import { type Comparison, type Group, seedsOf, type Series } from "./comparing.ts";
 import { sharePercent } from "./comparison_figures.ts";
 import { plural, signed } from "./theme.ts";
 import { differingOptions } from "./variants.ts";
@@ -12,6 +13,8 @@ import { differingOptions } from "./variants.ts";
 /** A strategy at one level. */
 interface Contestant {
   name: string;
+  kind: RunKind;
+  letter: string;
   group: Group;
 }
 
@@ -19,61 +22,56 @@ interface Contestant {
  * Says which strategy did best, and whether that is more than chance; the first sentence first.
  */
 export function comparisonVerdict({ runs, series }: Comparison): string[] {
-  const contest = mainContest(series);
-  if (!contest) return nothingToCompare(runs);
-  const [best, next] = contest;
+  const [main, ...others] = contests(series);
+  if (!main) return nothingToCompare(runs);
+  const [best, next] = main;
   const at = sharePercent(best.group.share);
+  const how = best.group.twin.mean > 0 ? "loses least against its" : "gains most on its";
   const first = next
-    ? `At ${at} of heads removed, ${best.name} does best against its unpruned twin: ` +
-      `${described(best.group)}; next comes ${next.name}: ${described(next.group)}.`
+    ? `At ${at} of heads removed, ${best.name} ${how} unpruned twin: ${
+      described(best.group)
+    }; then ` +
+      `comes ${next.name}: ${described(next.group)}.`
     : `With ${at} of heads removed by ${best.name}, the test loss minus the unpruned twin’s is ` +
       `${described(best.group)}.`;
   return [
     first,
     ...(next ? [orderOf(best, next)] : []),
     ...againstRandom(best),
+    ...elsewhere(best, others),
     ...(next || seedsOf(best.group) > 1 ? [] : ["One seed: there is no spread."]),
   ];
 }
 
 /**
- * The groups that are compared in the verdict, best first: of one configuration, at the level that
- * most strategies have, the highest of those.
+ * The groups that may be compared, those of one configuration and level together, best first. First
+ * comes the level that most strategies have, the highest of those.
  */
-function mainContest(series: readonly Series[]): Contestant[] | undefined {
-  const all = series.filter(({ floor }) => !floor);
-  const contests = Map.groupBy(
-    all.flatMap(({ name, kind, variant, groups }) =>
-      groups.map((group) => ({ name, kind, variant, group }))
-    ),
-    ({ kind, variant, group }) =>
-      JSON.stringify([kind, variant.letter, group.level, kind === "experiment" && group.share]),
+function contests(series: readonly Series[]): Contestant[][] {
+  const all = series.filter(({ floor }) => !floor).flatMap(({ name, kind, variant, groups }) =>
+    groups.map((group): Contestant => ({ name, kind, letter: variant.letter, group }))
   );
-  const ranked = [...contests.values()].sort((a, b) =>
-    b.length - a.length ||
-    Number(a[0].kind === "integration") - Number(b[0].kind === "integration") ||
-    b[0].group.share - a[0].group.share
+  const found = Map.groupBy(
+    all,
+    ({ kind, letter, group }) =>
+      JSON.stringify([kind, letter, group.level, kind === "experiment" && group.share]),
   );
-  return ranked[0]?.toSorted((a, b) => a.group.twin.mean - b.group.twin.mean);
+  const integrated = ([{ kind }]: Contestant[]) => Number(kind === "integration");
+  return [...found.values()]
+    .map((contest) => contest.toSorted((a, b) => a.group.twin.mean - b.group.twin.mean))
+    .sort((a, b) =>
+      b.length - a.length || integrated(a) - integrated(b) || b[0].group.share - a[0].group.share
+    );
 }
 
-/** A difference with what it was measured on: `+0.0037 nats per token (+0.0010 to +0.0061, 3 seeds)`. */
-function described({ twin, points }: Group): string {
-  return `${signed(twin.mean)} nats per token` +
-    (points.length > 1
-      ? ` in the mean of ${runsAndSeeds(points)} (${range(twin)})`
-      : " with one seed");
-}
-
-function runsAndSeeds(points: Group["points"]): string {
+/** A difference with its spread: `+0.0037 nats per token (+0.0010 to +0.0061 over 3 seeds)`. */
+function described({ twin: { mean, least, most }, points }: Group): string {
   const seeds = seedsOf({ points });
-  return seeds === points.length
+  const over = seeds === points.length
     ? plural(seeds, "seed")
     : `${plural(points.length, "run")} of ${plural(seeds, "seed")}`;
-}
-
-function range({ least, most }: Spread): string {
-  return `${signed(least)} to ${signed(most)}`;
+  return `${signed(mean)} nats per token ` +
+    (points.length > 1 ? `(${signed(least)} to ${signed(most)} over ${over})` : `(${over})`);
 }
 
 /** Whether the two best are told apart. */
@@ -92,14 +90,24 @@ function orderOf(best: Contestant, next: Contestant): string {
 /** How the best did against random pruning with the same seeds. */
 function againstRandom({ name, group: { random, better, beside } }: Contestant): string[] {
   if (!random) return [];
-  const count = beside === 1
-    ? `in ${better === 1 ? "the" : "no"} run`
-    : `in ${better} of ${beside} runs`;
-  const mean = beside === 1 ? "" : " in the mean";
+  const where = beside === 1
+    ? `${better === 1 ? "" : "not "}better (`
+    : `better in ${better} of ${beside} runs (in the mean `;
   return [
-    `Random pruning of as many heads, in the same run: ${name} is better ${count} ` +
-    `(${signed(random.mean)} nats per token${mean}).`,
+    `Against the random pruning beside it, ${name} is ${where}${
+      signed(random.mean)
+    } nats per token).`,
   ];
+}
+
+/** Where else another does best. */
+function elsewhere(best: Contestant, others: readonly Contestant[][]): string[] {
+  const found = others.filter(([first, second]) =>
+    second && first.kind === best.kind && first.letter === best.letter && first.name !== best.name
+  );
+  if (found.length === 0) return [];
+  const where = found.map(([{ name, group }]) => `${name} at ${sharePercent(group.share)}`);
+  return [`Elsewhere another does best: ${listed(where)}.`];
 }
 
 function nothingToCompare(runs: readonly ComparedRun[]): string[] {

@@ -39,7 +39,7 @@ export function endLabels(ends: readonly LineEnd[]): Plot.RenderFunction {
         "stroke-width": 0.7,
       }];
       return [
-        ...(Math.abs(to[i] - from[i]) > 1 ? [tie] : []),
+        ...(!sample && Math.abs(to[i] - from[i]) > 1 ? [tie] : []),
         ...(sample ? [["g", box, undefined, sample] satisfies SvgPart] : []),
         ["text", {
           ...{ x: left + (sample ? 41 : 19), y: to[i], dy: "0.32em", "text-anchor": "start" },

@@ -35,7 +35,7 @@ th{font-weight:400;color:var(--quiet)}
 .note{font-size:.875rem;line-height:1.5;color:var(--quiet);max-width:60em;margin-bottom:2rem}
 .numbers th,.numbers td{text-align:right;padding:.4rem 0 .4rem 1rem}
 .numbers th:first-child,.numbers td:first-child{text-align:left;padding-left:0}
-.runs td:first-child{min-width:13rem}.runs th:last-child,.runs td:last-child{text-align:left}
+.runs{font-size:.8125rem}.runs th,.runs td{padding-left:.75rem}.runs td:first-child{min-width:11rem}.runs th:last-child,.runs td:last-child{text-align:left;min-width:6rem}
 .claims th:nth-child(3),.claims td:nth-child(3){padding-right:0;color:var(--quiet);font-size:.8125rem;width:42%}
 .claims td:nth-child(2){white-space:nowrap}
 .key th{color:var(--ink);padding-right:3rem}.key td+td{color:var(--quiet);padding-right:0}
