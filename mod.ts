@@ -296,4 +296,17 @@ export { ExperimentRun } from "./src/experiment/experiment_run.ts";
 export { type RunFolder } from "./src/experiment/run_folder.ts";
 export { DivergedError } from "./src/experiment/lockstep.ts";
 export { writeReport } from "./src/report/write.ts";
+export { writeComparison } from "./src/report/comparison.ts";
+export {
+  prepareSweep,
+  Sweep,
+  type SweepConfig,
+  type SweepListeners,
+} from "./src/experiment/sweep.ts";
+export {
+  checkSweepOptions,
+  planSweep,
+  SWEEP_DEFAULTS,
+  type SweepOptions,
+} from "./src/experiment/sweep_options.ts";
 export type * from "./src/record.ts";

@@ -57,7 +57,11 @@ function parserOf(
   switch (rule.kind) {
     case "list": {
       const one = parserOf(name, rule.of) as (text: string) => string | number;
-      return (text) => text.split(",").map((part) => one(part.trim()));
+      return (text) =>
+        text.split(",").map((part) => {
+          if (part.trim() === "") throw new TypeError(`${name} has an empty value: ${text}`);
+          return one(part.trim());
+        });
     }
     case "number":
       return numberOption(name, rule.range);

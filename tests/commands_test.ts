@@ -1,6 +1,7 @@
 /** The commands as a user calls them: what they print, and how they refuse. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { makeRun } from "./comparison_fixture.ts";
 import { fixtureUrl } from "./fixtures.ts";
 
 /** Runs a script of the project in an empty folder. */
@@ -77,6 +78,71 @@ Deno.test("the README's first program runs as it stands there, and the others ha
   }
 });
 
+Deno.test("a sweep's dry run prints the plan and writes nothing", async () => {
+  const grid = ["--strategies", "importance, random", "--levels=0.1,0.3", "--seeds", "1,2,3"];
+  const plain = await run("sweep", ...grid, "--dry_run");
+  assert.equal(plain.code, 0, plain.stderr);
+  assert.match(
+    plain.stdout,
+    /^12 runs: importance, random x 2 levels x 3 seeds; each has 30 \+ 2 x 20/,
+  );
+  assert.match(plain.stdout, /^ {2}random-0\.3-seed3 +waiting$/m);
+  assert.match(plain.stdout, /Nothing was written\.\n$/);
+  assert.deepEqual(plain.left, []);
+  const json = await run("sweep", ...grid, "--dry-run", "--json");
+  const { runs, options } = JSON.parse(json.stdout);
+  assert.equal(runs.length, 12);
+  assert.deepEqual(options.strategies, ["importance", "random"]);
+});
+
+Deno.test("a sweep with a failed run ends with exit code 1, a list, and a page", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "pollard-sweep-" });
+  try {
+    await Deno.mkdir(join(dir, "damaged"));
+    const failing = { strategy: "importance", pruning_level: 0.3, seed: 1, state: "running" };
+    await Deno.writeTextFile(
+      join(dir, "sweep.json"),
+      JSON.stringify({ format: 1, options: {}, runs: [{ ...failing, folder: "damaged" }] }),
+    );
+    const { code, stdout, stderr } = await run("sweep", "--resume", dir);
+    assert.equal(code, 1, stderr);
+    assert.match(
+      stderr,
+      /1 run of 1 failed:\n {2}importance-0\.3-seed1: .*damaged is not a folder/,
+    );
+    assert.match(stderr, /Try them once more with: deno task sweep --resume /);
+    assert.match(stdout, /^None of 1 run can be compared yet/);
+    assert.match(await Deno.readTextFile(join(dir, "report.html")), /1 failed/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("report compares several runs, and draws a sweep's comparison again", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "pollard-compare-" });
+  try {
+    const a = await makeRun(dir, "a", { loss: 4.01, twin: 4, random: 4.1 });
+    const b = await makeRun(dir, "b", { strategy: "entropy", loss: 4.02, twin: 4, random: 4.1 });
+    const several = await run("report", a, b, "--output", join(dir, "both"));
+    assert.equal(several.code, 0, several.stderr);
+    assert.equal(several.stdout.trim(), join(dir, "both", "report.html"));
+    assert.match(await Deno.readTextFile(several.stdout.trim()), /then comes entropy: \+0\.0200/);
+    const into = await run("report", a, b, "--output", a);
+    assert.equal(into.code, 2);
+    assert.match(into.stderr, /is the folder of a run, whose own report is there/);
+    const waiting = { strategy: "entropy", pruning_level: 0.25, seed: 2, state: "waiting" };
+    await Deno.writeTextFile(
+      join(dir, "sweep.json"),
+      JSON.stringify({ format: 1, options: {}, runs: [waiting] }),
+    );
+    const sweep = await run("report", dir);
+    assert.equal(sweep.code, 0, sweep.stderr);
+    assert.match(await Deno.readTextFile(join(dir, "report.html")), /1 waiting/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 const REFUSED: [string, string[], RegExp][] = [
   ["evaluate", ["--text_file", "none.txt"], /none\.txt/],
   ["evaluate", [], /text_file is needed/],
@@ -124,6 +190,16 @@ const REFUSED: [string, string[], RegExp][] = [
   ],
   ["pretrain", ["--batch_size", "600"], /batch_size 600 x max_length 128 is too much/],
   ["report", ["nowhere"], /nowhere/],
+  ["report", ["nowhere", "elsewhere"], /is not a run folder: it has no config\.json/],
+  ["report", ["nowhere", "--output", "there"], /output is for the comparison of several runs/],
+  ["sweep", ["--levels", "0.1,1.3"], /levels must be between 0 and 1: 1\.3/],
+  ["sweep", ["--levels", "0.1,,0.3"], /levels has an empty value: 0\.1,,0\.3/],
+  ["sweep", ["--seeds", "1,2,1"], /seeds must not name one twice: 1/],
+  ["sweep", ["--strategies", "importance,best"], /strategies must be one of .*: best/],
+  ["sweep", ["--seed", "3"], /unknown option '--seed'/],
+  ["sweep", ["--text", "none.txt", "--dry_run"], /none\.txt/],
+  ["sweep", ["--resume", "nowhere"], /nowhere is not a folder that a sweep made/],
+  ["sweep", ["--resume", "x", "--levels", "0.1"], /levels cannot be changed by --resume/],
   ["bakeoff", ["--model_name", "no-such-model"], /no-such-model/],
   ["controller_plasticity_integration", ["--max_cycles", "0"], /max_cycles must be .*: 0/],
   [

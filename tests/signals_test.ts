@@ -10,9 +10,9 @@ const OPTIONS = [
 ];
 
 /** Starts the experiment in a folder; `args` come after the script's name. */
-function start(cwd: string, args: string[]) {
+function start(cwd: string, args: string[], script = SCRIPT) {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", SCRIPT.href, ...args],
+    args: ["run", "-A", script.href, ...args],
     cwd,
     env: { NO_COLOR: "1" },
     stdout: "piped",
@@ -85,6 +85,30 @@ Deno.test({
       }
     } finally {
       for (const dir of folders) await Deno.remove(dir, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name: "stopped by Ctrl-C, a sweep says how to go on, and keeps what it has",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const cwd = await Deno.makeTempDir({ prefix: "pollard-signals-" });
+    const script = new URL("../scripts/sweep.ts", import.meta.url);
+    const grid = ["--strategies", "importance,random", "--levels", "0.3", "--seeds", "3"];
+    const shared = OPTIONS.slice(0, OPTIONS.indexOf("--seed"));
+    try {
+      const child = start(cwd, [...grid, ...shared, "--no_controls"], script);
+      const { code, stderr } = await stopAt(child, "1 run left", "SIGINT");
+      assert.equal(code, 130, stderr);
+      const [, dir] = /Go on with: deno task sweep --resume (\S+)/.exec(stderr)!;
+      const { runs } = JSON.parse(await Deno.readTextFile(join(cwd, dir, "sweep.json")));
+      assert.equal(runs[0].state, "finished");
+      assert.ok(["stopped", "waiting"].includes(runs[1].state), runs[1].state);
+      const { stdout } = await start(cwd, ["--resume", dir, "--dry_run"], script).output();
+      assert.match(new TextDecoder().decode(stdout), /; 1 finished before/);
+    } finally {
+      await Deno.remove(cwd, { recursive: true });
     }
   },
 });

@@ -8,11 +8,9 @@ import type { SweepRun } from "../record.ts";
 import { completeOptions, list, type OptionRule } from "./option_rules.ts";
 import { checkOptions, DEFAULTS, type ExperimentOptions, OPTION_RULES } from "./options.ts";
 
-/** What a sweep varies, by its name in {@linkcode ExperimentOptions}. */
-type Varied = "strategy" | "pruning_level" | "seed";
-
 /** Everything that decides what a sweep does: the options that its runs share, and the grid. */
-export interface SweepOptions extends Omit<ExperimentOptions, Varied> {
+export interface SweepOptions
+  extends Omit<ExperimentOptions, "strategy" | "pruning_level" | "seed"> {
   /** Which heads go first: one run for each. */
   readonly strategies: readonly Strategy[];
   /** Shares of heads that are gone at the end of a run. */
