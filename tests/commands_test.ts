@@ -138,6 +138,9 @@ Deno.test("report compares several runs, and draws a sweep's comparison again", 
     const sweep = await run("report", dir);
     assert.equal(sweep.code, 0, sweep.stderr);
     assert.match(await Deno.readTextFile(join(dir, "report.html")), /1 waiting/);
+    const over = await run("report", a, b);
+    assert.equal(over.code, 2);
+    assert.match(over.stderr, /is the folder of a sweep, whose own report is there/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -1,6 +1,7 @@
 /** Comparisons of made-up runs, with numbers by hand. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { SWEEP_FILE, type SweepRun } from "../src/record.ts";
 import { readCompared } from "../src/report/compared.ts";
 import {
@@ -14,7 +15,9 @@ import { comparisonFigure, trajectoryFigure } from "../src/report/comparison_fig
 import { comparisonVerdict, differencesInWords } from "../src/report/comparison_words.ts";
 import { pageHtml } from "../src/report/document.ts";
 import { assertClose } from "./close.ts";
+import { browserTest, withPage } from "./browser.ts";
 import { madeCycle, type MadeRun, makeRun } from "./comparison_fixture.ts";
+import { bare, HOLES, marks } from "./page_checks.ts";
 
 /** Runs in a folder that is gone afterwards. */
 async function withRuns(
@@ -181,22 +184,17 @@ Deno.test("the figures hold every seed once, the floor and the twin's line", asy
     ),
   );
   const svg = comparisonFigure(comparison)!;
-  const drawn = (svg: string, label: string) => {
-    const [, marks] = svg.split(`aria-description="${label}"`);
-    assert.ok(marks !== undefined, `no marks called ${label}`);
-    return marks.slice(0, marks.indexOf("</g>")).split(/<(?:path|line|circle)[ >]/).length - 1;
-  };
-  assert.equal(drawn(svg, "importance, one seed"), 3);
-  assert.equal(drawn(svg, "importance, spread"), 1);
-  assert.equal(drawn(svg, "importance"), 1);
-  assert.equal(drawn(svg, "random pruning, control, one seed"), 3);
-  assert.equal(drawn(svg, "unpruned twin"), 1);
+  assert.equal(marks(svg, "importance, one seed"), 3);
+  assert.equal(marks(svg, "importance, spread"), 1);
+  assert.equal(marks(svg, "importance"), 1);
+  assert.equal(marks(svg, "random pruning, control, one seed"), 3);
+  assert.equal(marks(svg, "unpruned twin"), 1);
   for (const text of ["25 %", "8 heads", "importance", "entropy", "random pruning, control"]) {
     assert.ok(svg.includes(`>${text}<`), `the figure lacks ${text}`);
   }
   assert.match(svg, /importance: \+0\.0200 at 25 % \(\+0\.0100 to \+0\.0300\)/);
   const path = trajectoryFigure(comparison)!;
-  assert.equal(drawn(path, "importance, level 25 %, after a cycle"), 2);
+  assert.equal(marks(path, "importance, level 25 %, after a cycle"), 2);
   // entropy: 0.05, 0.1 and 0.06 at the end, half as much after the first cycle
   assert.match(path, /entropy to 25 %: \+0\.0350 at 12\.5 %, \+0\.0700 at 25 %/);
   assert.equal(trajectoryFigure(await compared(SIX)), undefined);
@@ -222,7 +220,7 @@ Deno.test("every run is listed with its state, and why it is not compared", asyn
     assert.ok(!html.includes(`href="a2`), "it has no report to lead to");
     assert.ok(!html.includes("<script"), "text of a run is escaped");
     assert.ok(!html.includes(parent), "folders are named as they are seen from the page");
-    assert.doesNotMatch(text, /\bNaN\b|undefined|Infinity|\[object|\bnull\b/);
+    assert.doesNotMatch(bare(html), HOLES);
   });
 });
 
@@ -277,3 +275,33 @@ Deno.test("a sweep's page has its failed and waiting runs, with the reason", asy
     assert.equal(dirs.length, 6);
   });
 });
+
+browserTest(
+  "in a browser, the comparison says nothing to the console, and fits a phone",
+  async () => {
+    await withRuns({ ...SIX, cut: { finished: false } }, async (dirs, parent) => {
+      await Deno.writeTextFile(
+        join(dirs[0], "report.html"),
+        "<!doctype html><title>its own</title>",
+      );
+      const url = pathToFileURL(await writeComparison(dirs, { output: parent })).href;
+      for (const colorScheme of ["light", "dark"] as const) {
+        await withPage(async (page, { errors }) => {
+          await page.goto(url);
+          assert.match(
+            await page.locator("h1").innerText(),
+            /^At 25 % of heads removed, importance/,
+          );
+          const [across, wide] = await page.evaluate(() => [
+            document.documentElement.scrollWidth,
+            document.documentElement.clientWidth,
+          ]);
+          assert.ok(across <= wide, `the page is ${across} wide on a screen of ${wide}`);
+          await page.locator("a", { hasText: "a1" }).click();
+          assert.equal(await page.title(), "its own");
+          assert.deepEqual(errors, []);
+        }, { colorScheme, viewport: { width: 390, height: 800 } });
+      }
+    });
+  },
+);

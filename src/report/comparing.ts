@@ -64,7 +64,7 @@ export interface Trajectory {
   name: string;
   floor: boolean;
   level?: number;
-  points: { cycle: number; share: number; value: number; seeds: number }[];
+  points: { cycle: number; share: number; value: number; runs: number }[];
 }
 
 /** Everything a comparison shows. */
@@ -200,7 +200,7 @@ function trajectoriesOf(entries: readonly Entry[]): Trajectory[] {
     );
     const points = [...Map.groupBy(rows, ({ cycle }) => cycle)].map(([cycle, at]) => {
       const mean = (key: "share" | "value") => at.reduce((sum, r) => sum + r[key], 0) / at.length;
-      return { cycle, share: mean("share"), value: mean("value"), seeds: at.length };
+      return { cycle, share: mean("share"), value: mean("value"), runs: at.length };
     });
     points.sort((a, b) => a.cycle - b.cycle);
     return points.length === 0

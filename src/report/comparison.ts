@@ -15,6 +15,7 @@ import { type Html, markup, type MarkupValue } from "./html.ts";
 import {
   type Column,
   columnsTable,
+  contents,
   dataTables,
   figureHtml,
   note,
@@ -34,7 +35,7 @@ export function renderComparison(runs: readonly ComparedRun[]): Page {
   const show = (name: string) =>
     figures.filter((figure) => figure.name === name).map((figure) => figureHtml(figure, false));
   const [verdict, ...rest] = comparisonVerdict(comparison);
-  const body = [
+  const sections = [
     section("Loss against heads removed", [
       ...show(COMPARISON_FIGURES[0]),
       ...(series.length > 0 ? [groupsTable(series), groupsNote(series)] : []),
@@ -50,7 +51,8 @@ export function renderComparison(runs: readonly ComparedRun[]): Page {
     title: "Pollard comparison",
     verdict,
     standing: [rest.join(" "), asked(runs) + runsInWords(runs)].filter((line) => line !== ""),
-    ...{ body, figures, names: COMPARISON_FIGURES },
+    body: [contents(sections), sections],
+    ...{ figures, names: COMPARISON_FIGURES },
   };
 }
 
@@ -78,7 +80,8 @@ export async function writeComparison(
   dirs: readonly string[],
   { output = commonFolder(dirs) }: { output?: string } = {},
 ): Promise<string> {
-  for (const [mark, whose] of [[RUN_MARK, "a run"], ["bakeoff.json", "a bake-off"]]) {
+  const marks = [[RUN_MARK, "a run"], [SWEEP_FILE, "a sweep"], ["bakeoff.json", "a bake-off"]];
+  for (const [mark, whose] of marks) {
     if (!await exists(join(output, mark))) continue;
     throw new TypeError(
       `${output} is the folder of ${whose}, whose own report is there: name another by --output`,

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { Comparison, Group, SeedPoint, Series } from "./comparing.ts";
+import type { Comparison, Group, SeedPoint, Series, Trajectory } from "./comparing.ts";
 import { Plot } from "./deps.ts";
 import { endLabels, type LineEnd } from "./labels.ts";
-import type { PageFigure } from "./parts.ts";
+import type { Html } from "./html.ts";
+import { columnsTable, type PageFigure } from "./parts.ts";
 import { draw, key, lineSample, type SvgPart, symbolSample, textWidth } from "./svg.ts";
-import { ARM_NAMES, percent, plural, signed } from "./theme.ts";
+import { ARM_NAMES, percent, plural, signed, written } from "./theme.ts";
 
 const SIZE = { width: 960, height: 440, marginTop: 34, marginLeft: 64, marginBottom: 58 } as const;
 
@@ -203,9 +204,9 @@ export function trajectoryFigure({ trajectories, series }: Comparison): string |
               ? { fill: colour, stroke: "var(--paper)", strokeWidth: 0.8 }
               : { fill: "none", stroke: colour, strokeWidth: 1.6 }),
             ariaDescription: `${name}${asked}, after a cycle`,
-            title: ({ cycle, value, seeds }: typeof points[number]) =>
+            title: ({ cycle, value, runs }: typeof points[number]) =>
               `${name}${asked}, after cycle ${cycle}: ${signed(value)}, mean of ${
-                plural(seeds, "run")
+                plural(runs, "run")
               }`,
           }),
         ];
@@ -255,9 +256,27 @@ export function drawComparisonFigures(comparison: Comparison): PageFigure[] {
         "asked for, each point a mean over seeds, their spread left out. Every model was its twin " +
         "before its first pruning.",
       svg: trajectoryFigure(comparison),
+      numbers: trajectoryTable(comparison),
     },
   ];
   return drawn.flatMap(({ svg, ...rest }) => svg === undefined ? [] : [{ ...rest, svg }]);
+}
+
+function trajectoryTable({ trajectories }: Comparison): Html {
+  type Row = Trajectory & { point: Trajectory["points"][number] };
+  const rows = trajectories.flatMap((one) => one.points.map((point): Row => ({ ...one, point })));
+  return columnsTable<Row>(
+    [
+      ["Strategy", ({ name }) => name],
+      ["Level asked", ({ level }) => written(level, sharePercent)],
+      ["Cycle", ({ point }) => String(point.cycle)],
+      ["Heads removed", ({ point }) => sharePercent(point.share)],
+      ["Runs", ({ point }) => String(point.runs)],
+      ["Minus twin, mean", ({ point }) => signed(point.value)],
+    ],
+    rows,
+    "numbers",
+  );
 }
 
 function axes(label: string): Plot.Markish[] {

@@ -18,7 +18,6 @@ h3{font-size:1rem;font-weight:600;margin:0 0 .75rem;overflow-wrap:anywhere}
 h4{font-size:.8125rem;font-weight:400;color:var(--quiet);margin:0 0 .25rem}
 p{margin:0 0 1rem;max-width:42em}
 section{margin-top:4rem}
-a{color:inherit;text-underline-offset:.15em}
 .quiet{color:var(--quiet);font-weight:400}
 figure{margin:0 0 2.5rem}
 figcaption{font-size:.875rem;line-height:1.5;color:var(--quiet);margin-top:.5rem;max-width:52em}
