@@ -32,6 +32,7 @@ export { type Gpt2Config, type Gpt2Sizes, makeConfig, parseConfig } from "./src/
 export { allHeads, type HeadAxis, type LiveHeads, type Parameter } from "./src/gpt2/layout.ts";
 export { compactWeights, initWeights, padWeights, type Weights } from "./src/gpt2/checkpoint.ts";
 export { Gpt2, type ParameterTensors } from "./src/gpt2/model.ts";
+export { scaleHeads } from "./src/gpt2/heads.ts";
 export { type Evaluation, type Evaluator, type Window } from "./src/gpt2/evaluate.ts";
 export { type GenerateControls, type GenerateOptions, Generator } from "./src/gpt2/generate.ts";
 export { type SamplingOptions } from "./src/kernels/sampling.ts";
@@ -295,6 +296,7 @@ export { type RecordListeners } from "./src/experiment/recorder.ts";
 export { ExperimentRun } from "./src/experiment/experiment_run.ts";
 export { type RunFolder } from "./src/experiment/run_folder.ts";
 export { DivergedError } from "./src/experiment/lockstep.ts";
+export { readIntegration, readKind, readRun } from "./src/report/read.ts";
 export { writeReport } from "./src/report/write.ts";
 export { writeComparison } from "./src/report/comparison.ts";
 export {
@@ -309,4 +311,5 @@ export {
   SWEEP_DEFAULTS,
   type SweepOptions,
 } from "./src/experiment/sweep_options.ts";
+export { HEAD_COLUMNS, parseHeadCsv, parseJsonLines } from "./src/record.ts";
 export type * from "./src/record.ts";

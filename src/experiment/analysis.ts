@@ -34,13 +34,8 @@ export async function scoreArm(
   calibration: readonly Batch[],
   { strategy, gates, random, signal }: ScoreOptions,
 ): Promise<{ metrics: HeadMetrics; scores: Float32Array }> {
-  const { trainer, model } = arm;
-  trainer.discardMetrics(); // what training gathered since the controller looked is of other text
-  for (const { inputs, targets } of calibration) {
-    signal?.throwIfAborted();
-    trainer.measure(inputs, targets);
-  }
-  const metrics = await arm.headMetrics();
+  const { model } = arm;
+  const metrics = await arm.measureHeads(calibration, signal);
   const { L, NH, HS, C } = model.config;
   const weights = await model.weights();
   const projections = Array.from(

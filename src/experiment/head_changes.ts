@@ -208,9 +208,7 @@ export class HeadChanges {
       return { ...base, ...await measureDormant(gpu, arm, calibration, { B, T }) };
     }
     if (!needs.includes("entropy")) return base;
-    trainer.discardMetrics();
-    for (const { inputs, targets } of calibration) trainer.measure(inputs, targets);
-    return { ...base, ...await trainer.readMetrics() };
+    return { ...base, ...await arm.measureHeads(calibration) };
   }
 
   async #addTo(arm: Arm, heads: readonly ChosenGrowth[], strategy: string): Promise<void> {
@@ -240,11 +238,8 @@ export class HeadChanges {
 
   /** First-order importance of an arm's live heads, measured now. */
   async #importanceOf(arm: Arm): Promise<Float32Array> {
-    arm.trainer.discardMetrics();
-    for (const { inputs, targets } of this.#setting.materials.calibration) {
-      arm.trainer.measure(inputs, targets);
-    }
-    return importanceScores(await arm.headMetrics(), arm.effectiveGates);
+    const metrics = await arm.measureHeads(this.#setting.materials.calibration);
+    return importanceScores(metrics, arm.effectiveGates);
   }
 }
 

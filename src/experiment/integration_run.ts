@@ -313,9 +313,7 @@ export class IntegrationRun implements Disposable {
       measure: async (gates) => {
         signal?.throwIfAborted();
         this.#system.setGates(gates);
-        trainer.discardMetrics();
-        for (const { inputs, targets } of calibration) trainer.measure(inputs, targets);
-        return await arm.headMetrics();
+        return await arm.measureHeads(calibration);
       },
       loss: async (gates) => {
         this.#system.setGates(gates);

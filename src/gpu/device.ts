@@ -133,7 +133,7 @@ export class Gpu implements Disposable {
     this.info = info;
     this.serial = serial;
     this.readsTextures = device.limits.maxStorageTexturesPerShaderStage >= 3 &&
-      (gpu?.wgslLanguageFeatures?.has("readonly_and_readwrite_storage_textures") ?? false);
+      (languageFeatures(gpu)?.has("readonly_and_readwrite_storage_textures") ?? false);
     // whole multiples of the alignment, so that pieces of tensors begin where bindings may
     const most = Math.min(maxBinding, device.limits.maxStorageBufferBindingSize);
     this.maxBinding = Math.floor(most / 256) * 256;
@@ -337,4 +337,9 @@ export class Gpu implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** What WGSL may use; not all of Deno's declarations of WebGPU know of it. */
+function languageFeatures(gpu?: GPU): ReadonlySet<string> | undefined {
+  return (gpu as { wgslLanguageFeatures?: ReadonlySet<string> } | undefined)?.wgslLanguageFeatures;
 }

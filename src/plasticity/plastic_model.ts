@@ -4,6 +4,7 @@
  * @module
  */
 import type { HeadMetrics } from "../controller/metrics.ts";
+import type { Batch } from "../data/batches.ts";
 import type { Weights } from "../gpt2/checkpoint.ts";
 import type { Gpt2Config } from "../gpt2/config.ts";
 import { type HeadPlace, including, putHead, reshapeHeads, without } from "../gpt2/heads.ts";
@@ -146,6 +147,23 @@ export class PlasticModel implements Disposable {
   async headMetrics(): Promise<HeadMetrics> {
     const { L, NH } = this.config;
     return { L, NH, live: this.model.live, ...await this.trainer.readMetrics() };
+  }
+
+  /**
+   * Measures every live head on text: forward and backward over the batches, with weights and gates
+   * as they are. Nothing is trained. Head metrics that training had gathered are dropped.
+   *
+   * @param batches B * T tokens each, as the model's options say; the result is their mean.
+   * @param signal Stops between batches.
+   * @throws The signal's reason.
+   */
+  async measureHeads(batches: readonly Batch[], signal?: AbortSignal): Promise<HeadMetrics> {
+    this.trainer.discardMetrics();
+    for (const { inputs, targets } of batches) {
+      signal?.throwIfAborted();
+      this.trainer.measure(inputs, targets);
+    }
+    return await this.headMetrics();
   }
 
   /** Copies everything to the host. */

@@ -1,4 +1,3 @@
-/// <reference lib="dom" />
 /**
  * Draws with Observable Plot under linkedom and hands back an SVG string that stands on its own:
  * title, description, palette and all.
@@ -34,13 +33,17 @@ export type SvgPart = [
 /** Above so many marks none has a title of its own, so that the page stays small. */
 export const MOST_TITLES = 2000;
 
+// The DOM's types as Plot knows them: a program that takes us as a package need not load `lib="dom"`.
+type SvgDocument = NonNullable<Plot.PlotOptions["document"]>;
+type SvgGroup = ReturnType<Plot.RenderFunction> & ReturnType<SvgDocument["createElementNS"]>;
+
 const SVG = "http://www.w3.org/2000/svg";
 
 // An XML document, not an HTML one: linkedom would leave the text of an HTML `<title>` unescaped.
 const document = new DOMParser().parseFromString(
   `<svg xmlns="${SVG}"></svg>`,
   "image/svg+xml",
-) as unknown as Document;
+) as unknown as SvgDocument;
 
 const CSS = `${paletteCss(".pollard-figure")}
 .pollard-figure{display:block;max-width:100%;height:auto;color:var(--ink);background:var(--paper)}
@@ -123,14 +126,14 @@ export function symbolSample(symbol: string, colour: string, fill = false): SvgP
 }
 
 /** Parts as one element: what a mark that draws itself hands back. */
-export function group(parts: readonly SvgPart[]): SVGGElement {
-  const g = document.createElementNS(SVG, "g") as SVGGElement;
+export function group(parts: readonly SvgPart[]): SvgGroup {
+  const g = document.createElementNS(SVG, "g") as SvgGroup;
   g.append(...parts.map(element));
   return g;
 }
 
-function element([name, attributes, text, children = []]: SvgPart): SVGElement {
-  const made = document.createElementNS(SVG, name) as SVGElement;
+function element([name, attributes, text, children = []]: SvgPart): SvgGroup {
+  const made = document.createElementNS(SVG, name) as SvgGroup;
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
   if (text !== undefined) made.textContent = text;
   made.append(...children.map(element));
