@@ -297,7 +297,7 @@ export interface PlasticityCycle {
   failure?: string;
   /** Whether its strategies (under `static` its whole plan) came from memory. */
   replayed: boolean;
-  /** How heads to prune were chosen, and the share of the live heads. */
+  /** How heads to prune were chosen. */
   pruning_strategy: string;
   /** Share of the live heads that were pruned, 0 to 1. */
   pruning_level: number;
