@@ -311,9 +311,8 @@ export class IntegrationRun implements Disposable {
     const windows = batchWindows(calibration, trainer.evaluator.T);
     const { rate, ...advice } = await this.#guide.advise({
       measure: async (gates) => {
-        signal?.throwIfAborted();
         this.#system.setGates(gates);
-        return await arm.measureHeads(calibration);
+        return await arm.measureHeads(calibration, signal);
       },
       loss: async (gates) => {
         this.#system.setGates(gates);
