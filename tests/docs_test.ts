@@ -115,9 +115,10 @@ Deno.test("the page tells every record that a run folder's types lead to", () =>
       follow(inner);
     }
   };
-  ["RunRecord", "IntegrationRecord"].forEach(follow);
+  ["RunRecord", "IntegrationRecord", "SweepRecord", "BakeoffRecord"].forEach(follow);
   // names and unions, the two roots, and a parent whose keys its child's table has
-  const others = ["Arm", "Phase", "EventRow", "RunRecord", "IntegrationRecord", "PlasticityCycle"];
+  const others = ["Arm", "Phase", "SweepState", "EventRow", "PlasticityCycle"]
+    .concat(["RunRecord", "IntegrationRecord"]);
   assert.deepEqual([...seen].filter((name) => !others.includes(name)).sort(), [...told].sort());
 });
 
