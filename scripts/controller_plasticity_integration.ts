@@ -5,6 +5,7 @@
  */
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { parseIntegration } from "./integration_command.ts";
+import { openLive } from "./live.ts";
 import { carryThrough, integrationListeners } from "./run_task.ts";
 import {
   readIntegrationOptions,
@@ -16,11 +17,12 @@ import { integrationVerdict } from "../src/report/integration.ts";
 import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
-  const { options, resume, json, verbose } = parseIntegration();
+  const { options, resume, json, verbose, live: port } = parseIntegration();
+  using live = openLive(port);
   const own = options ?? await preparing(() => readIntegrationOptions(resume!));
   using gpu = await preparing(() => Gpu.open({ device: own.device }));
-  const progress = new Progress();
-  const listeners = integrationListeners(progress, own, verbose);
+  const progress = new Progress({ follower: live });
+  const listeners = integrationListeners({ progress, live, verbose }, own);
   progress.log(`adapter: ${gpu.info.name}`);
   using run = await preparing(() =>
     resume === undefined
@@ -29,7 +31,7 @@ await runMain(async (signal) => {
   );
   const { dir } = run.folder;
   const where = { dir, resume: `deno task integrate --resume ${dir}` };
-  const [results, page] = await carryThrough(where, progress, signal, async () => {
+  const [results, page] = await carryThrough(where, { progress, live }, signal, async () => {
     const results = await run.run(signal);
     return [results, await writeReport(dir)];
   });

@@ -5,7 +5,8 @@
  */
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { parseExperiment } from "./experiment_options.ts";
-import { carryThrough } from "./run_task.ts";
+import { openLive } from "./live.ts";
+import { carryThrough, experimentListeners } from "./run_task.ts";
 import { NeuralPlasticityExperiment } from "../src/experiment/neural_plasticity.ts";
 import { readOptions } from "../src/experiment/run.ts";
 import { Gpu } from "../src/gpu/device.ts";
@@ -14,15 +15,12 @@ import { verdict } from "../src/report/verdict.ts";
 import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
-  const { options, resume, json } = parseExperiment();
+  const { options, resume, json, live: port } = parseExperiment();
+  using live = openLive(port);
   const { device } = options ?? await preparing(() => readOptions(resume!));
   using gpu = await preparing(() => Gpu.open({ device }));
-  const progress = new Progress();
-  const listeners = {
-    gpu,
-    onProgress: (p: Parameters<Progress["update"]>[0]) => progress.update(p),
-    onMessage: (line: string) => progress.log(line),
-  };
+  const progress = new Progress({ follower: live });
+  const listeners = { gpu, ...experimentListeners(progress, live) };
   progress.log(`adapter: ${gpu.info.name}`);
   using experiment = await preparing(async () => {
     const experiment = resume === undefined
@@ -32,7 +30,7 @@ await runMain(async (signal) => {
   });
   const dir = experiment.outputDir;
   const where = { dir, resume: `deno task experiment --resume ${dir}` };
-  const [results, page] = await carryThrough(where, progress, signal, async () => {
+  const [results, page] = await carryThrough(where, { progress, live }, signal, async () => {
     const results = await experiment.runPlanned(signal);
     return [results, await writeReport(dir)];
   });

@@ -14,6 +14,7 @@ import {
   refuse,
   textOption,
 } from "./cli.ts";
+import { addLiveOption, type LivePort } from "./live.ts";
 
 /** Options by heading: placeholder and help. Ranges and defaults are the library's. */
 export type OptionGroups<Options> = Record<
@@ -79,7 +80,7 @@ function parserOf(
 
 /** What the command line of a run asks for: a new one, or one to go on with. */
 export type RunCommand<Options> =
-  & { readonly json: boolean; readonly verbose: boolean }
+  & { readonly json: boolean; readonly verbose: boolean; readonly live: LivePort }
   & (
     | { readonly options: Options; readonly resume?: undefined }
     | { readonly options?: undefined; readonly resume: string }
@@ -97,6 +98,7 @@ export function addRunOptions(command: AnyCommand): void {
         .helpGroup("Output:").argParser(textOption("resume")),
     )
     .addOption(new Option("--json", "print the results as one JSON line").helpGroup("Output:"));
+  addLiveOption(command);
 }
 
 /**
@@ -117,11 +119,15 @@ export function parseRun<Options extends object>(
   },
 ): RunCommand<Options> {
   const values = parseCommand(command, args) as Record<string, unknown>;
-  const shared = { json: values.json === true, verbose: values.verbose === true };
+  const shared = {
+    json: values.json === true,
+    verbose: values.verbose === true,
+    live: values.live as LivePort,
+  };
   if (values.resume !== undefined) {
     const other = command.options.map((option) => option.attributeName())
       .filter((name) => command.getOptionValueSource(name) === "cli")
-      .find((name) => !["resume", "json", ...beside].includes(name));
+      .find((name) => !["resume", "json", "live", ...beside].includes(name));
     if (other) {
       refuse(`${other} cannot be changed by --resume, which goes on with the run's own options`);
     }

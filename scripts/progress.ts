@@ -4,6 +4,8 @@
  * @module
  */
 import { clearTimeout } from "node:timers";
+import type { LiveProgress } from "../src/live/server.ts";
+import { Speed } from "../src/live/speed.ts";
 import { Format, MultiBar } from "./deps.ts";
 import { readEnv } from "./env.ts";
 
@@ -13,23 +15,17 @@ export const PLAIN_INTERVAL_S = 5;
 /** On a terminal, milliseconds from one drawing to the next. */
 const REDRAW_MS = 100;
 
-/** Speed and time left are taken from the last so many seconds. */
-const WINDOW_S = 20;
-
 const BAR = { most: 30, least: 5 };
 
 /** What is shown. What is not known is left out, and so is its part of the line. */
-export interface ProgressState {
-  /** What goes on: `finetuning 2/3`. */
-  phase?: string;
-  /** Steps done. */
-  step?: number;
-  /** Steps in all; no bar and no time left without it. */
-  total?: number;
-  /** Last known training loss, in nats per token. */
-  loss?: number;
-  /** Tokens processed so far, from which the speed is taken. */
-  tokens?: number;
+export type ProgressState = LiveProgress;
+
+/** Who else is told of progress: a page in a browser. */
+export interface Follower {
+  /** How far the job is. */
+  progress(state: ProgressState): void;
+  /** There is something new to see. */
+  changed(): void;
 }
 
 /** Where progress is written. */
@@ -47,6 +43,8 @@ export interface ProgressOptions {
   stream?: ProgressStream;
   /** Milliseconds on any clock. */
   now?: () => number;
+  /** Who else is told. */
+  follower?: Follower | undefined;
 }
 
 /** stderr as a stream; a terminal that calls itself dumb gets plain lines. */
@@ -86,30 +84,30 @@ export function stderrStream(): ProgressStream {
 export class Progress implements Disposable {
   readonly #stream: ProgressStream;
   readonly #now: () => number;
+  readonly #follower: Follower | undefined;
+  readonly #speed = new Speed();
   #state: ProgressState = {};
-  #samples: { time: number; step: number; tokens: number }[] = [];
   #bars: MultiBar | undefined;
   #bar: ReturnType<MultiBar["create"]> | undefined;
   #drawn = -Infinity;
   #stale = false;
 
-  constructor({ stream = stderrStream(), now = () => performance.now() }: ProgressOptions = {}) {
+  constructor(
+    { stream = stderrStream(), now = () => performance.now(), follower }: ProgressOptions = {},
+  ) {
     this.#stream = stream;
     this.#now = now;
+    this.#follower = follower;
   }
 
   /** Changes what is shown; what is not named stays. Drawn when the last drawing is old enough. */
   update(state: ProgressState): void {
     const time = this.#now();
-    const { phase, step = 0, tokens = 0 } = { ...this.#state, ...state };
-    const last = this.#samples.at(-1);
-    const restarts = last && (step < last.step || tokens < last.tokens);
-    if (restarts || phase !== this.#state.phase) this.#samples = [];
+    if (state.phase !== undefined && state.phase !== this.#state.phase) this.#speed.clear();
     this.#state = { ...this.#state, ...state };
-    this.#samples.push({ time, step, tokens });
-    while (this.#samples.length > 2 && this.#samples[1].time <= time - WINDOW_S * 1000) {
-      this.#samples.shift();
-    }
+    this.#speed.add(time, this.#state);
+    this.#follower?.progress(state);
+    this.#follower?.changed();
     this.#stale = true;
     const wait = this.#stream.isTTY ? REDRAW_MS : PLAIN_INTERVAL_S * 1000;
     if (time - this.#drawn >= wait) this.#draw(time);
@@ -118,7 +116,8 @@ export class Progress implements Disposable {
   /** Prints a line of its own, above the bar. */
   log(line: string): void {
     if (this.#stale && !this.#stream.isTTY) this.#draw(this.#now()); // so that lines keep their order
-    this.#samples = []; // what took time before a line was something else than steps
+    this.#follower?.changed();
+    this.#speed.clear(); // what took time before a line was something else than steps
     if (this.#bars) {
       this.#bars.log(line + "\n");
       this.#redraw();
@@ -132,7 +131,7 @@ export class Progress implements Disposable {
     if (this.#stale) this.#draw(this.#now());
     this.#bars?.stop();
     this.#bars = this.#bar = undefined;
-    this.#samples = [];
+    this.#speed.clear();
   }
 
   [Symbol.dispose](): void {
@@ -143,7 +142,7 @@ export class Progress implements Disposable {
     this.#drawn = time;
     this.#stale = false;
     if (!this.#stream.isTTY) {
-      this.#stream.write(progressParts(this.#state, this.#speed()).join("  ") + "\n");
+      this.#stream.write(progressParts(this.#state, this.#speed).join("  ") + "\n");
       return;
     }
     const { step = 0, total = 0 } = this.#state;
@@ -174,7 +173,7 @@ export class Progress implements Disposable {
   }
 
   #line(): string {
-    const [phase, ...rest] = progressParts(this.#state, this.#speed());
+    const [phase, ...rest] = progressParts(this.#state, this.#speed);
     const { step, total } = this.#state;
     const text = rest.join("  ");
     const room = (this.#stream.columns || 80) - 1;
@@ -191,22 +190,6 @@ export class Progress implements Disposable {
     });
     return `${phase}  [${bar}] ${text}`;
   }
-
-  /** Steps and tokens a second over the window, once it is half a second long. */
-  #speed(): Speed {
-    const first = this.#samples[0], last = this.#samples.at(-1);
-    const seconds = first && last ? (last.time - first.time) / 1000 : 0;
-    if (seconds < 0.5) return { steps: 0, tokens: 0 };
-    return {
-      steps: (last!.step - first.step) / seconds,
-      tokens: (last!.tokens - first.tokens) / seconds,
-    };
-  }
-}
-
-interface Speed {
-  steps: number;
-  tokens: number;
 }
 
 /** The parts of a line, the phase first. */

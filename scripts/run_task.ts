@@ -8,12 +8,30 @@ import { Progress } from "./cli.ts";
 import type { IntegrationOptions } from "../src/experiment/integration_options.ts";
 import type { IntegrationListeners } from "../src/experiment/integration_lines.ts";
 import { DivergedError } from "../src/experiment/lockstep.ts";
+import type { RunListeners } from "../src/experiment/experiment_state.ts";
+import type { LiveServer } from "../src/live/server.ts";
+import { tellPhase, toTheEnd } from "./live.ts";
+
+/** Tells the progress of an experiment. */
+export function experimentListeners(
+  progress: Progress,
+  live: LiveServer | undefined,
+): RunListeners {
+  return {
+    onProgress: (state) => progress.update(state),
+    onMessage: (line) => progress.log(line),
+    onEvent: (row) => tellPhase(live, row),
+  };
+}
 
 /** Tells the progress of an integrated run, and in more detail where that was asked for. */
 export function integrationListeners(
-  progress: Progress,
+  { progress, live, verbose }: {
+    progress: Progress;
+    live: LiveServer | undefined;
+    verbose: boolean;
+  },
   { batch_size, sequence_length, controls }: IntegrationOptions,
-  verbose: boolean,
 ): IntegrationListeners {
   const tokens = batch_size * sequence_length * (controls ? 3 : 1);
   const say = (line: string) => progress.log(line);
@@ -22,6 +40,7 @@ export function integrationListeners(
     ...(verbose && { onDetail: say }),
     onStep: ({ cycle, done: step, steps: total, loss }) =>
       progress.update({ phase: `cycle ${cycle}`, step, total, loss, tokens: step * tokens }),
+    onEvent: () => live?.changed(),
   };
 }
 
@@ -29,17 +48,19 @@ export function integrationListeners(
  * Carries a run through.
  *
  * @param run.dir Its folder. @param run.resume The command that goes on with it.
+ * @param told.live Who looks at it; they are told how it ended.
  * @param action The run; progress has stopped when it returns or throws.
  * @throws {DOMException} An AbortError that says how to go on, where Ctrl-C stopped it.
  */
 export async function carryThrough<Result>(
   { dir, resume }: { dir: string; resume: string },
-  progress: Progress,
+  { progress, live }: { progress: Progress; live: LiveServer | undefined },
   signal: AbortSignal,
   action: () => Promise<Result>,
 ): Promise<Result> {
+  live?.show(dir);
   try {
-    return await action();
+    return await toTheEnd(live, signal, action, resume);
   } catch (error) {
     progress.stop();
     if (signal.aborted && error === signal.reason) {

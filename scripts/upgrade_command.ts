@@ -4,6 +4,7 @@
  * @module
  */
 import { type AnyCommand, newCommand, Option, parseCommand, refuse, textOption } from "./cli.ts";
+import { addLiveOption, type LivePort } from "./live.ts";
 import { addOptions, type OptionGroups } from "./option_groups.ts";
 import { CONTROLLERS } from "../src/controller/guides.ts";
 import { preparing } from "../src/errors.ts";
@@ -17,7 +18,7 @@ import {
 
 /** What the command line asks for: a new upgrade, or one to go on with. */
 export type UpgradeCommand =
-  & { readonly json: boolean; readonly verbose: boolean }
+  & { readonly json: boolean; readonly verbose: boolean; readonly live: LivePort }
   & (
     | { readonly options: UpgradeOptions; readonly dryRun: boolean; readonly resume?: undefined }
     | { readonly options?: undefined; readonly resume: string }
@@ -77,7 +78,7 @@ const FLAGS = Object.entries(UPGRADE_RULES).filter(([, rule]) => rule.kind === "
   .map(([name]) => name);
 
 /** The options that may stand beside `--resume_from`: they do not change what is computed. */
-const BESIDE_RESUME = ["resume_from", "json", "verbose"];
+const BESIDE_RESUME = ["resume_from", "json", "verbose", "live"];
 
 /**
  * Parses the command line of an upgrade.
@@ -91,7 +92,12 @@ export async function parseUpgrade(
   command: AnyCommand = upgradeCommand(),
 ): Promise<UpgradeCommand> {
   const values = parseCommand(command, args) as Record<string, unknown>;
-  const shared = { json: values.json === true, verbose: values.verbose === true };
+  const shared = {
+    json: values.json === true,
+    verbose: values.verbose === true,
+    live: values.live as LivePort,
+  };
+  if (values.dry_run && shared.live) refuse("live and dry_run cannot both be given");
   const given = command.options.map((option) => option.attributeName())
     .filter((name) => command.getOptionValueSource(name) === "cli");
   if (values.resume_from !== undefined) {
@@ -168,5 +174,6 @@ export function upgradeCommand(): AnyCommand {
     .argParser(textOption("resume_from"));
   add("--json", "print the results as one JSON line", "Output:");
   add("--verbose", "tell what cycles and controller do in more detail", "Output:");
+  addLiveOption(command);
   return command;
 }

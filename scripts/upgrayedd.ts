@@ -4,6 +4,7 @@
  * @module
  */
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
+import { openLive } from "./live.ts";
 import { carryThrough, integrationListeners } from "./run_task.ts";
 import { parseUpgrade } from "./upgrade_command.ts";
 import { estimateIntegration, type RunEstimate } from "../src/experiment/estimate.ts";
@@ -24,12 +25,13 @@ import { writeReport } from "../src/report/write.ts";
 await runMain(async (signal) => {
   const command = await parseUpgrade();
   const { resume, json, verbose } = command;
+  using live = openLive(command.live);
   const options = command.options ?? await preparing(() => readUpgradeOptions(resume!));
   const prepared = resume === undefined
     ? await preparing(() => prepareUpgrade(options))
     : undefined;
   using gpu = await preparing(() => Gpu.open({ device: options.device }));
-  const progress = new Progress();
+  const progress = new Progress({ follower: live });
   progress.log(`adapter: ${gpu.info.name}`);
   if (prepared && command.options && command.dryRun) {
     const { options, materials } = prepared;
@@ -39,7 +41,7 @@ await runMain(async (signal) => {
     return;
   }
   const integration = checkIntegrationOptions(integrationOf(options));
-  const listeners = integrationListeners(progress, integration, verbose);
+  const listeners = integrationListeners({ progress, live, verbose }, integration);
   using run = await preparing(() =>
     prepared ? startUpgrade(gpu, prepared, listeners) : resumeUpgrade(gpu, resume!, listeners)
   );
@@ -47,7 +49,7 @@ await runMain(async (signal) => {
   const where = { dir, resume: `deno task upgrayedd --resume_from ${dir}` };
   const { results, model, inference, page } = await carryThrough(
     where,
-    progress,
+    { progress, live },
     signal,
     async () => ({ ...await run.run(signal), page: await writeReport(dir) }),
   );

@@ -4,9 +4,10 @@
  * @module
  */
 import type { IntegrationCycle } from "../record.ts";
+import type { RecordListeners } from "./recorder.ts";
 
 /** Who is told. */
-export interface IntegrationListeners {
+export interface IntegrationListeners extends RecordListeners {
   /** A line for the terminal. */
   onMessage?(line: string): void;
   /** A line for those who want to know more. */

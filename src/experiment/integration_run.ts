@@ -127,7 +127,7 @@ export class IntegrationRun implements Disposable {
       tokensSeen: this.#lockstep.tokensSeen,
       cycle: this.#cursor.cycle,
       elapsed: this.#elapsed(),
-    }));
+    }), listeners);
     const { batch_size, sequence_length, seed, learning_rate, max_cycles, training_steps } =
       options;
     this.#lockstep = new Lockstep(

@@ -1,0 +1,81 @@
+/**
+ * `--live`: the report in a browser while a task runs.
+ *
+ * @module
+ */
+import { LiveServer } from "../src/live/server.ts";
+import type { EventRow } from "../src/record.ts";
+import { type AnyCommand, Option, preparing, wholeOption } from "./cli.ts";
+
+/** The port that is tried where none is named, so that a page left open finds the next run. */
+export const LIVE_PORT = 8420;
+
+/** What `--live` was given: a port; true where it names none; nothing where it was not given. */
+export type LivePort = number | true | undefined;
+
+/** Adds `--live` to a command. */
+export function addLiveOption(command: AnyCommand): void {
+  command.addOption(
+    new Option(
+      "--live [port]",
+      `serve the report at http://127.0.0.1:PORT while it runs (${LIVE_PORT}, or any that is free)`,
+    ).helpGroup("Output:").argParser(wholeOption("live", { min: 0, max: 65535 })),
+  );
+}
+
+/**
+ * Begins to serve where that was asked for, and says where; do it before anything else is begun.
+ *
+ * @throws {Deno.errors.AddrInUse} If the port that was named is taken, as an input error.
+ */
+export function openLive(port: LivePort): LiveServer | undefined {
+  if (port === undefined) return undefined;
+  const live = preparing(() =>
+    port === true ? openAnywhere() : LiveServer.open(undefined, { port })
+  );
+  console.error(`live: ${live.url}`);
+  return live;
+}
+
+function openAnywhere(): LiveServer {
+  try {
+    return LiveServer.open(undefined, { port: LIVE_PORT });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    return LiveServer.open();
+  }
+}
+
+/** Tells which phase begins; progress says so only once its first steps are done. */
+export function tellPhase(live: LiveServer | undefined, row: EventRow): void {
+  if (row.event === "phase") {
+    const cycle = row.phase === "evaluation" ? 0 : row.cycle; // it judges them all
+    live?.progress({ phase: row.phase, cycle });
+  }
+  live?.changed();
+}
+
+/**
+ * Does a task, and tells those who look how it ended.
+ *
+ * @param signal Whose reason is what the task throws where it was stopped.
+ * @param again How to go on with it, where that is possible.
+ */
+export async function toTheEnd<Result>(
+  live: LiveServer | undefined,
+  signal: AbortSignal,
+  action: () => Promise<Result>,
+  again = "",
+): Promise<Result> {
+  try {
+    const result = await action();
+    await live?.end("done");
+    return result;
+  } catch (error) {
+    const stopped = signal.aborted && error === signal.reason;
+    const words = stopped ? [] : [`${(error as Error).message}.`.replace(/\.\.$/, ".")];
+    if (again) words.push(`Go on with: ${again}`);
+    await live?.end(stopped ? "stopped" : "failed", words.join(" "));
+    throw error;
+  }
+}
