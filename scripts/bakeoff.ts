@@ -15,13 +15,19 @@ import {
   wholeOption,
 } from "./cli.ts";
 import { columns } from "./columns.ts";
+import { liveOption, openLive, toTheEnd } from "./live.ts";
 import { writeWhole } from "../src/data/files.ts";
-import { bakeoff, BAKEOFF_LEVELS, prepareBakeoff } from "../src/experiment/bakeoff.ts";
+import {
+  bakeoff,
+  BAKEOFF_LEVELS,
+  type BakeoffProgress,
+  prepareBakeoff,
+} from "../src/experiment/bakeoff.ts";
 import { DEFAULTS } from "../src/experiment/options.ts";
 import { shortName } from "../src/experiment/run.ts";
 import { newFolder } from "../src/experiment/run_folder.ts";
 import { Gpu } from "../src/gpu/device.ts";
-import { bakeoffRows, bakeoffVerdict, writeBakeoff } from "../src/report/bakeoff.ts";
+import { bakeoffRows, bakeoffVerdict, renderBakeoff, writeBakeoff } from "../src/report/bakeoff.ts";
 
 const LEVELS = BAKEOFF_LEVELS.map((level) => `${100 * level}`).join(", ");
 
@@ -67,23 +73,32 @@ await runMain(async (signal) => {
       new Option("--output_dir <dir>", "folder in which the bake-off gets a folder of its own")
         .default("bakeoffs").argParser(textOption("output_dir")),
     )
-    .option("--json", "print the record as one JSON line");
-  const { output_dir, json, ...given } = parseCommand(command);
+    .option("--json", "print the record as one JSON line")
+    .addOption(liveOption());
+  const { output_dir, json, live: port, ...given } = parseCommand(command);
+  using live = openLive(port);
   const { gpu, options, materials, dir } = await preparing(async () => {
     const prepared = await prepareBakeoff(given);
     const gpu = await Gpu.open();
     return { gpu, ...prepared, dir: await newFolder(output_dir, shortName(given.model_name)) };
   });
   using _gpu = gpu;
-  using progress = new Progress();
+  using progress = new Progress({ follower: live });
   progress.log(`adapter: ${gpu.info.name}`);
   let said = "";
   try {
-    const record = await bakeoff(gpu, options, materials, ({ what }) => {
+    const onProgress = ({ what, done, total, soFar }: BakeoffProgress) => {
       if (what !== said) progress.log(said = what);
-    }, signal);
-    await writeWhole(`${dir}/bakeoff.json`, JSON.stringify(record, null, 2) + "\n");
-    const page = await writeBakeoff(dir, record);
+      live?.progress({ phase: what, step: done, total });
+      if (soFar) live?.show(() => renderBakeoff(soFar, total));
+    };
+    const [record, page] = await toTheEnd(live, signal, async () => {
+      const record = await bakeoff(gpu, options, materials, onProgress, signal);
+      await writeWhole(`${dir}/bakeoff.json`, JSON.stringify(record, null, 2) + "\n");
+      const page = await writeBakeoff(dir, record);
+      live?.show(() => renderBakeoff(record));
+      return [record, page];
+    }, { kept: `Its report is ${dir}/report.html.` });
     if (json) return printJson({ folder: dir, ...record });
     const { head, rows } = bakeoffRows(record);
     console.log(

@@ -5,7 +5,7 @@
  */
 import { LiveServer } from "../src/live/server.ts";
 import type { EventRow } from "../src/record.ts";
-import { type AnyCommand, Option, preparing, wholeOption } from "./cli.ts";
+import { Option, preparing, wholeOption } from "./cli.ts";
 
 /** The port that is tried where none is named, so that a page left open finds the next run. */
 export const LIVE_PORT = 8420;
@@ -13,14 +13,12 @@ export const LIVE_PORT = 8420;
 /** What `--live` was given: a port; true where it names none; nothing where it was not given. */
 export type LivePort = number | true | undefined;
 
-/** Adds `--live` to a command. */
-export function addLiveOption(command: AnyCommand): void {
-  command.addOption(
-    new Option(
-      "--live [port]",
-      `serve the report at http://127.0.0.1:PORT while it runs (${LIVE_PORT}, or any that is free)`,
-    ).helpGroup("Output:").argParser(wholeOption("live", { min: 0, max: 65535 })),
-  );
+/** The option by which a task is looked at while it runs. */
+export function liveOption() {
+  return new Option(
+    "--live [port]",
+    `serve the report at http://127.0.0.1:PORT while it runs (${LIVE_PORT}, or any that is free)`,
+  ).helpGroup("Output:").argParser(wholeOption("live", { min: 0, max: 65535 }));
 }
 
 /**
@@ -59,17 +57,18 @@ export function tellPhase(live: LiveServer | undefined, row: EventRow): void {
  * Does a task, and tells those who look how it ended.
  *
  * @param signal Whose reason is what the task throws where it was stopped.
- * @param again How to go on with it, where that is possible.
+ * @param words.kept What is left of it on disk, in a sentence.
+ * @param words.again How to go on with it where it was not finished.
  */
 export async function toTheEnd<Result>(
   live: LiveServer | undefined,
   signal: AbortSignal,
   action: () => Promise<Result>,
-  again = "",
+  { kept = "", again = "" }: { kept?: string; again?: string } = {},
 ): Promise<Result> {
   try {
     const result = await action();
-    await live?.end("done");
+    await live?.end("done", kept);
     return result;
   } catch (error) {
     const stopped = signal.aborted && error === signal.reason;

@@ -14,7 +14,7 @@ import {
   refuse,
   textOption,
 } from "./cli.ts";
-import { addLiveOption, type LivePort } from "./live.ts";
+import { liveOption, type LivePort } from "./live.ts";
 
 /** Options by heading: placeholder and help. Ranges and defaults are the library's. */
 export type OptionGroups<Options> = Record<
@@ -97,8 +97,8 @@ export function addRunOptions(command: AnyCommand): void {
       new Option("--resume <dir>", "go on with a run that was stopped or killed")
         .helpGroup("Output:").argParser(textOption("resume")),
     )
-    .addOption(new Option("--json", "print the results as one JSON line").helpGroup("Output:"));
-  addLiveOption(command);
+    .addOption(new Option("--json", "print the results as one JSON line").helpGroup("Output:"))
+    .addOption(liveOption());
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   textOption,
   wholeOption,
 } from "./cli.ts";
+import { liveOption, openLive, toTheEnd } from "./live.ts";
 import { loadText } from "../src/data/corpora.ts";
 import { writeWhole } from "../src/data/files.ts";
 import { checkSavable, saveModel } from "../src/data/model_files.ts";
@@ -24,7 +25,9 @@ import {
   pretrain,
   type PretrainProgress,
 } from "../src/experiment/pretrain.ts";
+import { environmentRecord } from "../src/experiment/run.ts";
 import { Gpu } from "../src/gpu/device.ts";
+import { type Pretraining, renderPretraining } from "../src/report/pretraining.ts";
 
 await runMain(async (signal) => {
   // the flag's literal type is what types the parsed options
@@ -79,8 +82,10 @@ await runMain(async (signal) => {
     .addOption(
       new Option("--initializer_range <number>", "standard deviation of fresh weights")
         .default(0.05).argParser(numberOption("initializer_range", { above: 0, max: 1 })),
-    );
-  const o = parseCommand(command);
+    )
+    .addOption(liveOption());
+  const { live: port, ...o } = parseCommand(command);
+  using live = openLive(port);
   const output = resolve(o.output_dir), recordFile = `${output}.training.json`;
   const { gpu, options, materials } = await preparing(async () => {
     await checkSavable(output);
@@ -110,18 +115,29 @@ await runMain(async (signal) => {
     return { gpu, options, materials };
   });
   using _gpu = gpu;
-  using progress = new Progress();
+  using progress = new Progress({ follower: live });
   progress.log(`adapter: ${gpu.info.name}`);
+  const environment = environmentRecord(gpu);
+  const shown: Pretraining = {
+    ...{ options: o, environment, steps: o.steps, training: [], validation: [] },
+  };
+  live?.show(() => renderPretraining(shown));
   const onProgress = ({ step, loss, validation }: PretrainProgress) => {
+    shown.training.push([step, loss]);
+    if (validation !== undefined) shown.validation.push([step, validation]);
     const tokens = step * o.batch_size * o.max_length;
     progress.update({ phase: "pretrain", step, total: o.steps, loss, tokens });
     if (validation !== undefined) {
       progress.log(`step ${step}: validation loss ${validation.toFixed(4)}`);
     }
   };
-  const { model, record } = await pretrain(gpu, options, materials, onProgress, signal);
-  await saveModel(output, model);
-  await writeWhole(recordFile, JSON.stringify(record, null, 2) + "\n");
+  const record = await toTheEnd(live, signal, async () => {
+    const { model, record } = await pretrain(gpu, options, materials, onProgress, signal);
+    await saveModel(output, model);
+    await writeWhole(recordFile, JSON.stringify(record, null, 2) + "\n");
+    shown.result = record;
+    return record;
+  }, { kept: `The model is in ${o.output_dir}.` });
   progress.stop();
   const { bigram, trigram } = record.ngram_test_losses;
   console.log(

@@ -60,7 +60,10 @@ export async function carryThrough<Result>(
 ): Promise<Result> {
   live?.show(dir);
   try {
-    return await toTheEnd(live, signal, action, resume);
+    return await toTheEnd(live, signal, action, {
+      kept: `Its report is ${dir}/report.html.`,
+      again: resume,
+    });
   } catch (error) {
     progress.stop();
     if (signal.aborted && error === signal.reason) {

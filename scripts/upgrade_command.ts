@@ -4,7 +4,7 @@
  * @module
  */
 import { type AnyCommand, newCommand, Option, parseCommand, refuse, textOption } from "./cli.ts";
-import { addLiveOption, type LivePort } from "./live.ts";
+import { liveOption, type LivePort } from "./live.ts";
 import { addOptions, type OptionGroups } from "./option_groups.ts";
 import { CONTROLLERS } from "../src/controller/guides.ts";
 import { preparing } from "../src/errors.ts";
@@ -174,6 +174,6 @@ export function upgradeCommand(): AnyCommand {
     .argParser(textOption("resume_from"));
   add("--json", "print the results as one JSON line", "Output:");
   add("--verbose", "tell what cycles and controller do in more detail", "Output:");
-  addLiveOption(command);
+  command.addOption(liveOption());
   return command;
 }

@@ -41,6 +41,8 @@ export interface BakeoffProgress {
   done: number;
   /** Steps there are. */
   total: number;
+  /** What is known already, once there is a strategy to tell of. */
+  soFar?: BakeoffRecord;
 }
 
 /**
@@ -88,8 +90,12 @@ export async function bakeoff(
     await gpu.idle(); // so that a slow device can be stopped in between
   }
   const metrics = await plastic.headMetrics();
-  onProgress({ what: `leaving out ${heads} heads, one by one`, done: 0, total: 1 });
-  const { loss, lossWithout } = await leaveOneOut(plastic, calibration, signal);
+  const { loss, lossWithout } = await leaveOneOut(
+    plastic,
+    calibration,
+    signal,
+    (done, total) => onProgress({ what: `leaving out ${heads} heads, one by one`, done, total }),
+  );
   const projections = Array.from(
     { length: L },
     (_, l) => model.weights.get(`h.${l}.attn.c_proj.weight`)!,
@@ -114,8 +120,25 @@ export async function bakeoff(
   const pick = (values: Float32Array) => places.map((i) => values[i]);
   const random = new Random(options.seed, 4);
   const strategies: BakeoffStrategy[] = [];
+  const soFar = (): BakeoffRecord => ({
+    options: { ...options },
+    environment: environmentRecord(gpu),
+    data: record,
+    total_heads: L * NH,
+    heads: places.map((i) => [Math.floor(i / NH), i % NH]),
+    calibration_loss: loss,
+    loss: whole,
+    loss_without: pick(lossWithout),
+    levels: [...BAKEOFF_LEVELS],
+    removed: counts,
+    strategies: [...strategies],
+    execution_time_s: (performance.now() - started) / 1e3,
+  });
   for (const [done, name] of DISTINCT_STRATEGIES.entries()) {
-    onProgress({ what: `removing heads by ${name}`, done, total: DISTINCT_STRATEGIES.length });
+    onProgress({
+      ...{ what: `removing heads by ${name}`, done, total: DISTINCT_STRATEGIES.length },
+      ...(done > 0 && { soFar: soFar() }),
+    });
     const draws = name === "random" ? RANDOM_DRAWS : 1;
     const rows: { losses: number[]; correlation: number; scores: Float32Array }[] = [];
     for (let i = 0; i < draws; i++) {
@@ -142,18 +165,5 @@ export async function bakeoff(
       scores: pick(rows[0].scores),
     });
   }
-  return {
-    options: { ...options },
-    environment: environmentRecord(gpu),
-    data: record,
-    total_heads: L * NH,
-    heads: places.map((i) => [Math.floor(i / NH), i % NH]),
-    calibration_loss: loss,
-    loss: whole,
-    loss_without: pick(lossWithout),
-    levels: [...BAKEOFF_LEVELS],
-    removed: counts,
-    strategies,
-    execution_time_s: (performance.now() - started) / 1e3,
-  };
+  return soFar();
 }

@@ -44,8 +44,8 @@ export function servedBy(version: string): Served {
 /** What is shown while there is nothing to show yet. */
 export const NOTHING_YET: Page = {
   title: "Pollard",
-  verdict: "The run is being prepared.",
-  standing: "What it measures is shown here as soon as there is something to show.",
+  verdict: "There is nothing to show yet.",
+  standing: "What the run measures is shown here as it goes on.",
   body: [],
   figures: [],
   names: [],

@@ -73,9 +73,14 @@ export class Drawing {
     this.#announce.ask();
   }
 
-  /** Draws another page from now on, or the same anew; it is announced at once. */
-  replace(draw: () => Page | Promise<Page> = this.#draw): void {
+  /** Draws another page from now on. */
+  replace(draw: () => Page | Promise<Page>): void {
     this.#draw = draw;
+    this.changed();
+  }
+
+  /** Announces the last change of all, which nobody is to wait for. */
+  finish(): void {
     this.#revision++;
     this.#announce.now();
   }

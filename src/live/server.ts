@@ -67,6 +67,8 @@ export interface LiveOptions {
   limits?: DrawingLimits;
   /** What tells the time. */
   clock?: Clock;
+  /** Told where the page cannot be drawn, which does not concern the run; stderr unless given. */
+  onError?: (error: Error) => void;
 }
 
 /** What an experiment's `events()` tells, as far as it matters here. */
@@ -100,6 +102,7 @@ export class LiveServer implements Disposable, AsyncDisposable {
   readonly #drawing: Drawing;
   readonly #tell: Throttle;
   readonly #clock: Clock;
+  readonly #onError: (error: Error) => void;
   readonly #speed = new Speed();
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #hosts: ReadonlySet<string>;
@@ -107,8 +110,11 @@ export class LiveServer implements Disposable, AsyncDisposable {
   #progress: LiveProgress | undefined;
   #ended: { outcome: LiveOutcome; words: string } | undefined;
 
-  private constructor({ port = 0, limits = DRAWING_LIMITS, clock = CLOCK }: LiveOptions) {
+  private constructor(
+    { port = 0, limits = DRAWING_LIMITS, clock = CLOCK, onError = complain }: LiveOptions,
+  ) {
     this.#clock = clock;
+    this.#onError = onError;
     this.#drawing = new Drawing(
       () => NOTHING_YET,
       () => this.#streams.send(this.#pageEvent()),
@@ -177,9 +183,8 @@ export class LiveServer implements Disposable, AsyncDisposable {
   async end(outcome: LiveOutcome = "done", words = ""): Promise<void> {
     if (this.#ended) return;
     this.#tell.stop();
-    this.#drawing.stop();
     this.#ended = { outcome, words };
-    this.#drawing.replace();
+    this.#drawing.finish();
     if (this.#streams.size === 0) return;
     await this.#drawing.page().catch(() => {}); // however long that takes
     this.#streams.send(["end", this.#ended]);
@@ -195,11 +200,10 @@ export class LiveServer implements Disposable, AsyncDisposable {
     this.#tell.stop();
     this.#drawing.stop();
     this.#streams.close();
-    const finished = this.#server.shutdown();
     // A browser that does not read what it asked for must not hold it up.
-    await within(PARTING_MS, finished);
-    this.#stopped.abort();
-    await this.#server.finished;
+    const cancel = CLOCK.after(PARTING_MS, () => this.#stopped.abort());
+    await this.#server.shutdown();
+    cancel();
   }
 
   /** The same, for `await using`. */
@@ -243,6 +247,7 @@ export class LiveServer implements Disposable, AsyncDisposable {
     try {
       return await this.#drawing.page();
     } catch (error) {
+      this.#onError(error as Error);
       if (this.#drawing.last) return this.#drawing.last;
       throw error;
     }
@@ -277,6 +282,10 @@ export class LiveServer implements Disposable, AsyncDisposable {
       ...(left !== undefined && left > 0 && { seconds_left: left }),
     };
   }
+}
+
+function complain({ name, message }: Error): void {
+  console.error(`The page could not be drawn: ${name}: ${message}`);
 }
 
 /** @throws {Deno.errors.AddrInUse} If the port is taken. */

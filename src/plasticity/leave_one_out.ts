@@ -20,20 +20,24 @@ export interface LeftOut {
  *
  * @param batches What is scored; calibration text, so that validation and test stay unseen.
  * @param signal Stops between evaluations; the gates are put back.
+ * @param onHead Called before each head, with how many are done and how many there are.
  * @throws The signal's reason.
  */
 export async function leaveOneOut(
   plastic: PlasticModel,
   batches: readonly Batch[],
   signal?: AbortSignal,
+  onHead: (done: number, total: number) => void = () => {},
 ): Promise<LeftOut> {
   const { model, trainer: { evaluator }, config: { NH }, effectiveGates: gates } = plastic;
   const windows = batchWindows(batches, evaluator.T);
   const lossWithout = new Float32Array(gates.length).fill(NaN);
+  let done = 0;
   try {
     const { loss } = await evaluator.evaluate(windows, signal);
     for (const [layer, heads] of model.live.entries()) {
       for (const head of heads) {
+        onHead(done++, model.heads);
         const without = gates.slice();
         without[layer * NH + head] = 0;
         model.setGates(without);

@@ -197,8 +197,12 @@ export function removalFigure(record: BakeoffRecord): string {
   });
 }
 
-/** The page of a bake-off. */
-export function renderBakeoff(record: BakeoffRecord): Page {
+/**
+ * The page of a bake-off.
+ *
+ * @param strategies How many there will be, where it still goes on.
+ */
+export function renderBakeoff(record: BakeoffRecord, strategies?: number): Page {
   const figures: PageFigure[] = [
     {
       name: "correlation",
@@ -253,7 +257,10 @@ export function renderBakeoff(record: BakeoffRecord): Page {
   ];
   return {
     title: `Pollard bake-off: ${options.model_name}`,
-    verdict: bakeoffVerdict(record),
+    verdict: strategies === undefined
+      ? bakeoffVerdict(record)
+      : `So far, with ${record.strategies.length} of ${strategies} strategies: ` +
+        bakeoffVerdict(record),
     standing: `${heads.length} heads of ${options.model_name} on ${options.text}, in ` +
       `${duration(execution_time_s)} on ${environment.adapter}.`,
     ...{ body, figures, names: figures.map(({ name }) => name) },

@@ -55,28 +55,29 @@
 
   /** Fetches the page until it is the one that was announced. */
   function refresh() {
-    refreshing ??= (async () => {
-      try {
-        while (shown !== wanted) {
-          const asked = wanted;
-          const response = await fetch("/", { cache: "no-store" });
-          const text = await response.text();
-          if (!response.ok) return say(text.trim());
-          const next = new DOMParser().parseFromString(text, "text/html");
-          if (frameOf(next) !== frame) return location.reload();
-          shown = next.getElementById("live")?.dataset.version;
-          putIn(next);
-          // Where the server holds back, it will tell when there is more.
-          if (wanted === asked) wanted = shown;
-        }
-      } catch {
-        // The server is gone; the stream knows, and says so when it is back.
-        shown = undefined;
-      } finally {
-        refreshing = undefined;
-      }
-    })();
+    refreshing ??= catchUp().finally(() => refreshing = undefined);
     return refreshing;
+  }
+
+  async function catchUp() {
+    while (shown !== wanted) {
+      const asked = wanted;
+      let response, text;
+      try {
+        response = await fetch("/", { cache: "no-store" });
+        text = await response.text();
+      } catch {
+        shown = undefined; // the server is gone: whatever it has when it is back is new
+        return;
+      }
+      if (!response.ok) return say(text.trim());
+      const next = new DOMParser().parseFromString(text, "text/html");
+      if (frameOf(next) !== frame) return location.reload();
+      shown = next.getElementById("live")?.dataset.version;
+      putIn(next);
+      // Where the server holds back, it will tell when there is more.
+      if (wanted === asked) wanted = shown;
+    }
   }
 
   /** Puts in the parts that have changed, and leaves the reader where they are. @param {Document} next */
@@ -227,6 +228,7 @@
     bar.dataset.state = "ended";
     share = "";
     showTitle();
+    if (outcome === "done") numbers.textContent = "";
     say([ENDS[outcome], words].filter((part) => part !== "").join(" "));
   }
 
