@@ -26,7 +26,7 @@ const PROGRESS_MS = 300;
 const PARTING_MS = 2000;
 
 /** Milliseconds in which one that loads the page anew is back. */
-const BACK_MS = 250;
+const BACK_MS = 500;
 
 /** On every answer: it is for nobody else, and never kept. */
 const HEADERS: Readonly<Record<string, string>> = {
