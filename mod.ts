@@ -297,7 +297,6 @@ export { ExperimentRun } from "./src/experiment/experiment_run.ts";
 export { type RunFolder } from "./src/experiment/run_folder.ts";
 export { DivergedError } from "./src/experiment/lockstep.ts";
 export { readIntegration, readKind, readRun } from "./src/report/read.ts";
-export { writeReport } from "./src/report/write.ts";
 export { writeComparison } from "./src/report/comparison.ts";
 export {
   prepareSweep,
@@ -312,4 +311,16 @@ export {
   type SweepOptions,
 } from "./src/experiment/sweep_options.ts";
 export { HEAD_COLUMNS, parseHeadCsv, parseJsonLines } from "./src/record.ts";
+export { drawReport, writeReport } from "./src/report/write.ts";
+export { type Page } from "./src/report/document.ts";
+export { type PageFigure } from "./src/report/parts.ts";
+export { Html, type MarkupValue } from "./src/report/html.ts";
+export {
+  type LiveEvent,
+  type LiveOptions,
+  type LiveOutcome,
+  type LiveProgress,
+  LiveServer,
+  type LiveSource,
+} from "./src/live/server.ts";
 export type * from "./src/record.ts";

@@ -10,8 +10,8 @@ import { Option, preparing, wholeOption } from "./cli.ts";
 /** The port that is tried where none is named, so that a page left open finds the next run. */
 export const LIVE_PORT = 8420;
 
-/** What `--live` was given: a port; true where it names none; nothing where it was not given. */
-export type LivePort = number | true | undefined;
+/** What `--live` was given: a port, or true where it names none. */
+export type LivePort = number | true;
 
 /** The option by which a task is looked at while it runs. */
 export function liveOption() {
@@ -26,7 +26,7 @@ export function liveOption() {
  *
  * @throws {Deno.errors.AddrInUse} If the port that was named is taken, as an input error.
  */
-export function openLive(port: LivePort): LiveServer | undefined {
+export function openLive(port?: LivePort): LiveServer | undefined {
   if (port === undefined) return undefined;
   const live = preparing(() =>
     port === true ? openAnywhere() : LiveServer.open(undefined, { port })

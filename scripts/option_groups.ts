@@ -80,7 +80,7 @@ function parserOf(
 
 /** What the command line of a run asks for: a new one, or one to go on with. */
 export type RunCommand<Options> =
-  & { readonly json: boolean; readonly verbose: boolean; readonly live: LivePort }
+  & { readonly json: boolean; readonly verbose: boolean; readonly live?: LivePort }
   & (
     | { readonly options: Options; readonly resume?: undefined }
     | { readonly options?: undefined; readonly resume: string }
@@ -122,7 +122,7 @@ export function parseRun<Options extends object>(
   const shared = {
     json: values.json === true,
     verbose: values.verbose === true,
-    live: values.live as LivePort,
+    ...(values.live !== undefined && { live: values.live as LivePort }),
   };
   if (values.resume !== undefined) {
     const other = command.options.map((option) => option.attributeName())

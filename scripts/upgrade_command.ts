@@ -18,7 +18,7 @@ import {
 
 /** What the command line asks for: a new upgrade, or one to go on with. */
 export type UpgradeCommand =
-  & { readonly json: boolean; readonly verbose: boolean; readonly live: LivePort }
+  & { readonly json: boolean; readonly verbose: boolean; readonly live?: LivePort }
   & (
     | { readonly options: UpgradeOptions; readonly dryRun: boolean; readonly resume?: undefined }
     | { readonly options?: undefined; readonly resume: string }
@@ -95,9 +95,9 @@ export async function parseUpgrade(
   const shared = {
     json: values.json === true,
     verbose: values.verbose === true,
-    live: values.live as LivePort,
+    ...(values.live !== undefined && { live: values.live as LivePort }),
   };
-  if (values.dry_run && shared.live) refuse("live and dry_run cannot both be given");
+  if (values.dry_run && shared.live !== undefined) refuse("live and dry_run cannot both be given");
   const given = command.options.map((option) => option.attributeName())
     .filter((name) => command.getOptionValueSource(name) === "cli");
   if (values.resume_from !== undefined) {

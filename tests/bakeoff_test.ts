@@ -1,6 +1,6 @@
 /** The bake-off on a tiny model: what it measures, what it draws, and that it can be stopped. */
 import assert from "node:assert/strict";
-import { bakeoff, prepareBakeoff } from "../src/experiment/bakeoff.ts";
+import { bakeoff, type BakeoffProgress, prepareBakeoff } from "../src/experiment/bakeoff.ts";
 import { pearson, ranks, spearman } from "../src/plasticity/rank.ts";
 import { pageHtml } from "../src/report/document.ts";
 import { bakeoffRows, bakeoffVerdict, renderBakeoff } from "../src/report/bakeoff.ts";
@@ -31,8 +31,23 @@ Deno.test("correlations of ranks, by hand", () => {
 Deno.test("a bake-off compares every score with the oracle, and repeats itself", async () => {
   const { options, materials } = prepared;
   const bytes = gpu.bytes;
-  const record = await bakeoff(gpu, options, materials);
+  const told: BakeoffProgress[] = [];
+  const record = await bakeoff(gpu, options, materials, (progress) => told.push(progress));
   assert.equal(gpu.bytes, bytes);
+  const left = told.filter(({ what }) => what.startsWith("leaving out 8 heads"));
+  assert.deepEqual(left.map(({ done }) => done), [0, 1, 2, 3, 4, 5, 6, 7]);
+  assert.ok(left.every(({ total, soFar }) => total === 8 && soFar === undefined));
+  const parts = told.flatMap(({ soFar }) => soFar ? [soFar] : []);
+  assert.deepEqual(
+    parts.map(({ strategies }) => strategies),
+    parts.map((_, i) => record.strategies.slice(0, i + 1)),
+  );
+  assert.equal(parts.length, 8);
+  for (const part of parts) {
+    const page = pageHtml(renderBakeoff(part, 9));
+    assert.ok(page.includes(`So far, with ${part.strategies.length} of 9 strategies: The ranking`));
+    assert.doesNotMatch(page, /NaN|undefined/);
+  }
   const names = record.strategies.map(({ name }) => name);
   assert.deepEqual(names, DISTINCT_STRATEGIES);
   const of = (name: string) => record.strategies.find((strategy) => strategy.name === name)!;

@@ -174,6 +174,11 @@ Deno.test("experiment: --resume stands alone", () => {
     verbose: false,
     printed: "",
   });
+  for (const [args, live] of [[["--live"], true], [["--live", "9000"], 9000]] as const) {
+    const { resume, live: given } = parse("--resume", "runs/a", ...args);
+    assert.deepEqual([resume, given], ["runs/a", live]);
+  }
+  assert.match(parse("--live", "70000").error!.message, /live must be .*65,?535: 70000/);
   for (
     const [args, name] of [
       [["--cycles", "3"], "cycles"],

@@ -6,6 +6,8 @@ import { sha256 } from "../src/data/files.ts";
 import { loadModel } from "../src/data/model_files.ts";
 import { ngramLosses } from "../src/data/ngram.ts";
 import { preparePretraining } from "../src/experiment/pretrain.ts";
+import { pageHtml } from "../src/report/document.ts";
+import { type Pretraining, renderPretraining } from "../src/report/pretraining.ts";
 import { embeddedModel } from "../src/experiment/setup.ts";
 import { Activations } from "../src/gpt2/activations.ts";
 import { Evaluator } from "../src/gpt2/evaluate.ts";
@@ -61,4 +63,27 @@ Deno.test("a text too poor for the vocabulary is refused before training", () =>
     () => preparePretraining(options),
     /a vocabulary of \d+ tokens, not of vocab_size 1024/,
   );
+});
+
+Deno.test("the page of a pretraining says what is known so far, and no more", () => {
+  const record: Pretraining = {
+    options: { steps: 40, n_layer: 2 },
+    environment: { adapter: "llvmpipe" },
+    steps: 40,
+    training: [],
+    validation: [],
+  };
+  const page = () => pageHtml(renderPretraining(record));
+  assert.match(page(), /Step 0 of 40 was read last\. The validation loss is not known yet\./);
+  assert.doesNotMatch(page(), /<svg|Key numbers/);
+  record.training.push([10, 5.5], [20, 4.5]);
+  assert.match(page(), /Training loss 4\.5000 at step 20 of 40\./);
+  record.validation.push([20, 4.25], [40, 4.5]);
+  record.training.push([40, 4]);
+  assert.match(page(), /best validation loss so far is 4\.2500 nats per token, at step 20\./);
+  record.result = { test_loss: 4, ngram_test_losses: { bigram: 5, trigram: 4.125 } };
+  const last = page();
+  assert.match(last, /<h1>The model’s test loss is 4\.0000 nats per token, −0\.1250 from/);
+  assert.match(last, /Test loss of the bigram model<\/th><td>5\.0000/);
+  assert.doesNotMatch(last, /NaN|undefined|so far/);
 });

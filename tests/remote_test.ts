@@ -11,6 +11,7 @@ const ROOT = fileURLToPath(new URL("../", import.meta.url));
 /** What a web server says of our files; Deno takes a script's language from it. */
 const TYPES: Readonly<Record<string, string>> = {
   ts: "application/typescript",
+  js: "text/javascript; charset=utf-8",
   json: "application/json",
   wgsl: "text/plain; charset=utf-8",
   safetensors: "application/octet-stream",
@@ -107,7 +108,14 @@ Deno.test("a program in an empty folder runs the embedded model over http", asyn
     );
     assert.ok(result.predicted > 100, `${result.predicted} tokens were predicted`);
     assert.ok(result.written.trim().length > 0, `it wrote ${JSON.stringify(result.written)}`);
-    for (const path of ["mod.ts", "shaders/matmul.wgsl", "assets/pollard-1m/model.safetensors"]) {
+    for (
+      const path of [
+        "mod.ts",
+        "shaders/matmul.wgsl",
+        "assets/pollard-1m/model.safetensors",
+        "src/report/client/live.js",
+      ]
+    ) {
       assert.ok(asked.has(path), `${path} did not come over http`);
     }
     assert.deepEqual([...Deno.readDirSync(cwd)].map(({ name }) => name), ["main.ts"]);

@@ -59,13 +59,21 @@ export interface LiveProgress {
 /** How a run ended. */
 export type LiveOutcome = "done" | "stopped" | "failed";
 
-/** Settings of a {@linkcode LiveServer}; those but the port are for tests. */
+/** Settings of a {@linkcode LiveServer}. */
 export interface LiveOptions {
   /** 0, which is the default, takes any that is free. */
   port?: number;
-  /** How often the page may be drawn. */
+  /**
+   * How often the page may be drawn.
+   *
+   * @internal
+   */
   limits?: DrawingLimits;
-  /** What tells the time. */
+  /**
+   * What tells the time.
+   *
+   * @internal
+   */
   clock?: Clock;
   /** Told where the page cannot be drawn, which does not concern the run; stderr unless given. */
   onError?: (error: Error) => void;
