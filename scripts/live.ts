@@ -44,11 +44,19 @@ function openAnywhere(): LiveServer {
   }
 }
 
-/** Tells which phase begins; progress says so only once its first steps are done. */
-export function tellPhase(live: LiveServer | undefined, row: EventRow): void {
-  if (row.event === "phase") {
-    const cycle = row.phase === "evaluation" ? 0 : row.cycle; // it judges them all
-    live?.progress({ phase: row.phase, cycle });
+/** What goes on in an integrated run after an event, until its next steps are done. */
+const STAGES: Partial<Record<EventRow["event"], string>> = {
+  prune: "pruned, measuring",
+  grow: "grown, training",
+  checkpoint: "measuring",
+};
+
+/** Tells what an integrated run does between the steps of two cycles. */
+export function tellStage(live: LiveServer | undefined, { event, cycle }: EventRow): void {
+  const stage = STAGES[event];
+  if (stage) {
+    const phase = cycle === 0 ? stage : `cycle ${cycle}: ${stage}`;
+    live?.progress({ phase, step: undefined, total: undefined, tokens: undefined });
   }
   live?.changed();
 }

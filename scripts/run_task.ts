@@ -10,7 +10,7 @@ import type { IntegrationListeners } from "../src/experiment/integration_lines.t
 import { DivergedError } from "../src/experiment/lockstep.ts";
 import type { RunListeners } from "../src/experiment/experiment_state.ts";
 import type { LiveServer } from "../src/live/server.ts";
-import { tellPhase, toTheEnd } from "./live.ts";
+import { tellStage, toTheEnd } from "./live.ts";
 
 /** Tells the progress of an experiment. */
 export function experimentListeners(
@@ -20,7 +20,7 @@ export function experimentListeners(
   return {
     onProgress: (state) => progress.update(state),
     onMessage: (line) => progress.log(line),
-    onEvent: (row) => tellPhase(live, row),
+    onEvent: (row) => live?.recorded(row),
   };
 }
 
@@ -40,7 +40,7 @@ export function integrationListeners(
     ...(verbose && { onDetail: say }),
     onStep: ({ cycle, done: step, steps: total, loss }) =>
       progress.update({ phase: `cycle ${cycle}`, step, total, loss, tokens: step * tokens }),
-    onEvent: () => live?.changed(),
+    onEvent: (row) => tellStage(live, row),
   };
 }
 

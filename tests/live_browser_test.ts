@@ -57,7 +57,7 @@ const shows = (page: Page, selector: string, text: string) =>
   until(
     page,
     `${selector} never was ${text}`,
-    async () => (await read(page, selector)).includes(text),
+    async () => (await read(page, selector)).replaceAll("\u00a0", " ").includes(text),
   );
 
 browserTest(
@@ -67,7 +67,7 @@ browserTest(
     await using live = LiveServer.open(() => run.report(), { limits: LIMITS });
     await withPage(async (page, { errors }) => {
       await page.goto(live.url);
-      await shows(page, ".live-state", "Connected");
+      await shows(page, ".live-state", "being prepared");
       live.progress({ phase: "finetuning", cycle: 1, step: 25, total: 100, loss: 3.5 });
       await shows(page, ".live-numbers", "step 25 of 100 · loss 3.500");
       const bar = page.getByRole("progressbar");
@@ -137,7 +137,7 @@ browserTest("the page notices when the server goes, and goes on when it is back"
   const { url } = live, port = Number(new URL(url).port);
   await withPage(async (page, { errors }) => {
     await page.goto(url);
-    await shows(page, ".live-state", "Connected");
+    await shows(page, ".live-state", "being prepared");
     await live.close();
     await shows(page, ".live-state", "Reconnecting");
     assert.deepEqual(errors.filter((error) => !error.includes("ERR_CONNECTION_REFUSED")), []);

@@ -305,10 +305,16 @@ Deno.test("it follows an experiment's events, and ends with whoever does not rea
   const live = LiveServer.open(() => pageOf("followed"));
   const listener = await Listener.to(live.url);
   await live.follow((async function* () {
-    yield { kind: "event" };
-    yield { kind: "progress", progress: { phase: "warmup", cycle: 0, step: 1, total: 8 } };
+    const at = { step: 8, time: 1, cycle: 2, arm: "pruned" };
+    yield { kind: "event", row: { ...at, event: "phase", phase: "analysis" } };
+    assert.equal((await listener.next("progress")).phase, "analysis, cycle 2");
+    yield { kind: "progress", progress: { phase: "finetuning", cycle: 2, step: 9, total: 16 } };
+    const { phase, step } = await listener.next("progress");
+    assert.deepEqual([phase, step], ["fine-tuning, cycle 2", 9]);
+    yield { kind: "event", row: { ...at, event: "phase", phase: "evaluation" } };
+    assert.equal((await listener.next("progress")).phase, "evaluation");
+    yield { kind: "metric", row: at };
   })());
-  assert.equal((await listener.next("progress")).phase, "warm-up");
   const began = performance.now();
   await live.close();
   assert.equal(await listener.block(), undefined);

@@ -6,7 +6,7 @@
 import { type Page, pageHtml } from "../report/document.ts";
 import { drawReport } from "../report/write.ts";
 import { PHASE_NAMES } from "../report/theme.ts";
-import type { Phase } from "../record.ts";
+import type { EventRow, Phase } from "../record.ts";
 import { NOTHING_YET, servedBy } from "./bar.ts";
 import { Drawing, DRAWING_LIMITS, type DrawingLimits, type Drawn } from "./drawing.ts";
 import { Speed } from "./speed.ts";
@@ -81,10 +81,12 @@ export interface LiveOptions {
 
 /** What an experiment's `events()` tells, as far as it matters here. */
 export interface LiveEvent {
-  /** `progress` carries how far the run is; any other says that the records have grown. */
+  /** `progress`, `event`, or anything else that says that the records have grown. */
   readonly kind: string;
-  /** How far the run is. */
+  /** How far the run is, where it tells that. */
   readonly progress?: LiveProgress;
+  /** What was recorded, where it tells that: of an `event`, a line of `events.jsonl`. */
+  readonly row?: object;
 }
 
 /**
@@ -114,7 +116,6 @@ export class LiveServer implements Disposable, AsyncDisposable {
   readonly #speed = new Speed();
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #hosts: ReadonlySet<string>;
-  readonly #stopped = new AbortController();
   #progress: LiveProgress | undefined;
   #ended: { outcome: LiveOutcome; words: string } | undefined;
 
@@ -133,7 +134,7 @@ export class LiveServer implements Disposable, AsyncDisposable {
       () => PROGRESS_MS,
       clock,
     );
-    this.#server = listen(port, this.#stopped.signal, (request) => this.#answer(request));
+    this.#server = listen(port, (request) => this.#answer(request));
     const own = this.#server.addr.port;
     this.url = `http://${HOSTNAME}:${own}/`;
     this.#hosts = new Set(
@@ -175,10 +176,20 @@ export class LiveServer implements Disposable, AsyncDisposable {
     if (!this.#ended) this.#drawing.changed();
   }
 
+  /** Tells that a line of `events.jsonl` was written, a phase's beginning perhaps. */
+  recorded(row: EventRow): void {
+    if (row.event === "phase") {
+      const cycle = row.phase === "evaluation" ? 0 : row.cycle; // it judges them all
+      this.progress({ phase: row.phase, cycle });
+    }
+    this.changed();
+  }
+
   /** Follows an experiment's `events()` until they end. */
   async follow(events: AsyncIterable<LiveEvent>): Promise<void> {
-    for await (const { kind, progress } of events) {
-      if (kind === "progress" && progress) this.progress(progress);
+    for await (const { kind, progress, row } of events) {
+      if (progress) this.progress(progress);
+      else if (kind === "event" && row) this.recorded(row as EventRow);
       else this.changed();
     }
   }
@@ -203,15 +214,14 @@ export class LiveServer implements Disposable, AsyncDisposable {
     }
   }
 
-  /** Ends all connections. Resolves when nothing is left of it. */
+  /** Ends all connections. Resolves when the last is gone, or after two seconds. */
   async close(): Promise<void> {
     this.#tell.stop();
     this.#drawing.stop();
     this.#streams.close();
     // A browser that does not read what it asked for must not hold it up.
-    const cancel = CLOCK.after(PARTING_MS, () => this.#stopped.abort());
-    await this.#server.shutdown();
-    cancel();
+    this.#server.unref();
+    await within(PARTING_MS, this.#server.shutdown());
   }
 
   /** The same, for `await using`. */
@@ -299,11 +309,10 @@ function complain({ name, message }: Error): void {
 /** @throws {Deno.errors.AddrInUse} If the port is taken. */
 function listen(
   port: number,
-  signal: AbortSignal,
   handler: (request: Request) => Promise<Response>,
 ): Deno.HttpServer<Deno.NetAddr> {
   try {
-    return Deno.serve({ hostname: HOSTNAME, port, signal, onListen() {} }, handler);
+    return Deno.serve({ hostname: HOSTNAME, port, onListen() {} }, handler);
   } catch (error) {
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     throw new Deno.errors.AddrInUse(

@@ -205,8 +205,10 @@
       tokens_per_second === undefined ? "" : `${count(Math.round(tokens_per_second))} tokens/s`,
       seconds_left === undefined ? "" : `${duration(seconds_left)} left`,
     ];
-    numbers.textContent = parts.filter((part) => part !== "").join(" · ");
+    numbers.textContent = parts.filter((part) => part !== "")
+      .map((part) => part.replaceAll(" ", "\u00a0")).join(" · ");
     track.hidden = !known;
+    share = "";
     if (known) {
       const part = Math.min(1, step / total);
       track.setAttribute("aria-valuemin", "0");
@@ -239,7 +241,7 @@
       events.addEventListener(name, (event) => action(JSON.parse(event.data)));
     events.addEventListener("open", () => {
       bar.dataset.state = "live";
-      say(phase || "Connected.");
+      say(phase || "The run is being prepared.");
     });
     events.addEventListener("error", () => {
       if (bar.dataset.state === "ended") return;
