@@ -9,7 +9,7 @@ import type { IntegrationOptions } from "../src/experiment/integration_options.t
 import type { IntegrationListeners } from "../src/experiment/integration_lines.ts";
 import { DivergedError } from "../src/experiment/lockstep.ts";
 import type { RunListeners } from "../src/experiment/experiment_state.ts";
-import type { LiveServer } from "../src/live/server.ts";
+import type { LiveServer, LiveSource } from "../src/live/server.ts";
 import { tellStage, toTheEnd } from "./live.ts";
 
 /** Tells the progress of an experiment. */
@@ -48,17 +48,18 @@ export function integrationListeners(
  * Carries a run through.
  *
  * @param run.dir Its folder. @param run.resume The command that goes on with it.
+ * @param run.shown What those see who look at it; the report of its folder unless given.
  * @param told.live Who looks at it; they are told how it ended.
  * @param action The run; progress has stopped when it returns or throws.
  * @throws {DOMException} An AbortError that says how to go on, where Ctrl-C stopped it.
  */
 export async function carryThrough<Result>(
-  { dir, resume }: { dir: string; resume: string },
+  { dir, resume, shown = dir }: { dir: string; resume: string; shown?: LiveSource },
   { progress, live }: { progress: Progress; live: LiveServer | undefined },
   signal: AbortSignal,
   action: () => Promise<Result>,
 ): Promise<Result> {
-  live?.show(dir);
+  live?.show(shown);
   try {
     return await toTheEnd(live, signal, action, {
       kept: `Its report is ${dir}/report.html.`,

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { columns } from "./columns.ts";
+import { openLive } from "./live.ts";
 import { formatSeconds } from "./progress.ts";
 import { carryThrough } from "./run_task.ts";
 import { parseSweep } from "./sweep_options.ts";
@@ -13,18 +15,21 @@ import { checkSweepOptions, type SweepOptions } from "../src/experiment/sweep_op
 import { Gpu } from "../src/gpu/device.ts";
 import type { SweepRun } from "../src/record.ts";
 import { readSwept, runName } from "../src/report/compared.ts";
-import { readSweep } from "../src/report/comparison.ts";
+import { drawSweep, readSweep } from "../src/report/comparison.ts";
 import { compareRuns } from "../src/report/comparing.ts";
 import { comparisonVerdict } from "../src/report/comparison_words.ts";
+import type { Page } from "../src/report/document.ts";
 import { duration, plural } from "../src/report/theme.ts";
+import { drawReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
-  const { options: given, resume, json, dryRun } = parseSweep();
+  const { options: given, resume, json, dryRun, live: port } = parseSweep();
   if (dryRun) return await preparing(() => tellPlan(given, resume, json));
+  using live = openLive(port);
   const { device } = given ??
     checkSweepOptions((await preparing(() => readSweep(resume!))).options as Partial<SweepOptions>);
   using gpu = await preparing(() => Gpu.open({ device }));
-  const progress = new Progress();
+  const progress = new Progress({ follower: live });
   progress.log(`adapter: ${gpu.info.name}`);
   const config = { gpu, ...listenersOf(progress, () => sweep.runs) };
   const sweep: Sweep = await preparing(() =>
@@ -32,8 +37,9 @@ await runMain(async (signal) => {
   );
   const { dir, page, options } = sweep;
   progress.log(planLine(options, sweep.runs));
-  const where = { dir, resume: `deno task sweep --resume ${dir}` };
-  const record = await carryThrough(where, progress, signal, () => sweep.run(signal));
+  const where = { dir, resume: `deno task sweep --resume ${dir}`, shown: () => soFar(sweep) };
+  const told = { progress, live };
+  const record = await carryThrough(where, told, signal, () => sweep.run(signal));
   const verdict = comparisonVerdict(compareRuns(await readSwept(dir, record)));
   const failed = record.runs.filter(({ state }) => state === "failed");
   if (json) printJson({ sweep: dir, page, verdict, ...record });
@@ -44,6 +50,13 @@ await runMain(async (signal) => {
   console.error(`Try them once more with: ${where.resume}`);
   return 1;
 });
+
+/** The comparison; until a run has ended, the report of the first. */
+async function soFar({ dir, runs }: Sweep): Promise<Page> {
+  const running = runs.find(({ state, folder }) => state === "running" && folder !== undefined);
+  const ended = runs.some(({ state }) => state === "finished" || state === "failed");
+  return running && !ended ? await drawReport(join(dir, running.folder!)) : await drawSweep(dir);
+}
 
 /** Says which runs there would be, or are. */
 async function tellPlan(

@@ -9,7 +9,7 @@ import {
   SWEEP_RULES,
   type SweepOptions,
 } from "../src/experiment/sweep_options.ts";
-import { type AnyCommand, newCommand, Option } from "./cli.ts";
+import { type AnyCommand, newCommand, Option, refuse } from "./cli.ts";
 import { EXPERIMENT_GROUPS, STRATEGIES_HELP } from "./experiment_options.ts";
 import {
   addOptions,
@@ -73,7 +73,9 @@ export function parseSweep(
   const parsed = parseRun(command, args, {
     ...{ rules: SWEEP_RULES, check: checkSweepOptions, beside: ["dry_run"] },
   });
-  return { ...parsed, dryRun: command.opts().dry_run === true };
+  const dryRun = command.opts().dry_run === true;
+  if (dryRun && parsed.live !== undefined) refuse("live and dry_run cannot both be given");
+  return { ...parsed, dryRun };
 }
 
 /** The command with all its options. */

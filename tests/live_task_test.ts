@@ -102,6 +102,7 @@ for (
     ["upgrayedd", "--model", "embedded"],
     ["pretrain"],
     ["bakeoff"],
+    ["sweep"],
   ]
 ) {
   Deno.test(`${script} refuses a port that is taken, before anything is begun`, () =>
