@@ -13,6 +13,7 @@ import { importanceScores, type Strategy } from "../plasticity/scores.ts";
 import { detectWarmupEnd, SMOOTHING, warmupSegments } from "../plasticity/warmup.ts";
 import { checkNumber } from "../ranges.ts";
 import type { EventRow, MetricRow, Results } from "../record.ts";
+import { type Dashboard, writeDashboard } from "../report/dashboard.ts";
 import { scoreArm } from "./analysis.ts";
 import { EventQueue } from "./event_queue.ts";
 import type {
@@ -27,7 +28,13 @@ import type {
 import { type ExperimentRun, headRows } from "./experiment_run.ts";
 import type { EndedCycle, RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
 import { checkOptions, type ExperimentOptions, type PruningModeName } from "./options.ts";
-import { environmentRecord, readOptions, resumeExperiment, startExperiment } from "./run.ts";
+import {
+  environmentRecord,
+  openExperiment,
+  readOptions,
+  resumeExperiment,
+  startExperiment,
+} from "./run.ts";
 
 /** How heads to prune are chosen. */
 export const PruningStrategy = {
@@ -58,6 +65,12 @@ export interface ExperimentConfig extends RunListeners {
   outputDir?: string;
   /** What that is called after the time; the model's name unless given. */
   runName?: string;
+  /**
+   * The run's own folder, in place of `outputDir` and `runName`: made where it is not there. Where it holds this
+   * experiment already, finished or not, it goes on from its last checkpoint: steps that were done return
+   * what they returned.
+   */
+  runDir?: string;
   /** Sequences in a batch. */
   batchSize?: number;
   /** Tokens in a sequence. */
@@ -135,6 +148,12 @@ export class NeuralPlasticityExperiment implements Disposable {
     config: ExperimentConfig = {},
     resumed?: { dir: string; options: ExperimentOptions },
   ) {
+    const { runDir, outputDir, runName } = config;
+    if (runDir !== undefined && (outputDir ?? runName) !== undefined) {
+      throw new TypeError(
+        "runDir is the run's own folder; outputDir and runName are for one that is made: give one way",
+      );
+    }
     this.#config = config;
     this.#folder = resumed?.dir;
     this.options = resumed?.options ?? checkOptions({
@@ -172,7 +191,7 @@ export class NeuralPlasticityExperiment implements Disposable {
    */
   async setup(): Promise<this> {
     if (this.#run) return this;
-    const { verbose, onMessage, onProgress, onMetric, onEvent } = this.#config;
+    const { runDir, verbose, onMessage, onProgress, onMetric, onEvent } = this.#config;
     const gpu = this.#config.gpu ??
       this.#owned.use(await Gpu.open({ device: this.options.device }));
     const queue = this.#events;
@@ -196,10 +215,13 @@ export class NeuralPlasticityExperiment implements Disposable {
       },
     };
     this.#gpu = gpu;
+    const { options } = this;
     this.#run = this.#owned.use(
-      this.#folder === undefined
-        ? await startExperiment(gpu, this.options, listeners, this.#config.runName)
-        : await resumeExperiment(gpu, this.#folder, listeners),
+      this.#folder !== undefined
+        ? await resumeExperiment(gpu, this.#folder, listeners)
+        : runDir !== undefined
+        ? await openExperiment(gpu, { dir: runDir, options }, listeners)
+        : await startExperiment(gpu, options, listeners, this.#config.runName),
     );
     if (verbose) console.error(`adapter: ${gpu.info.name}; run folder: ${this.#run.folder.dir}`);
     return this;
@@ -317,13 +339,23 @@ export class NeuralPlasticityExperiment implements Disposable {
   }
 
   /**
-   * Measures every live head on calibration text; nothing is trained. Warm up first.
+   * Measures every live head on calibration text; nothing is trained. Warm up first. Where the cycle that
+   * comes next was done before the folder was opened, what was measured for it.
    *
    * @throws The signal's reason.
    */
   async analyzeAttention({ signal }: { signal?: AbortSignal } = {}): Promise<AttentionAnalysis> {
     this.#warm();
     const arm = this.run.arms[0], { L, NH } = arm.config, { gates } = this.run;
+    const known = this.run.analysisOf(this.#returned + 1);
+    if (known) {
+      return {
+        entropy_values: known.entropy,
+        grad_norm_values: known.grad_norm,
+        importance_values: known.importance,
+        model_structure: [L, NH],
+      };
+    }
     const { metrics } = await scoreArm(arm, this.run.materials.calibration, {
       strategy: "importance",
       gates,
@@ -453,6 +485,18 @@ export class NeuralPlasticityExperiment implements Disposable {
       tokenizer: join(dir, "tokenizer.json"),
       pollard: join(dir, "pollard.json"),
     };
+  }
+
+  /**
+   * Draws the report of the run so far and writes it as one HTML file. A Jupyter notebook shows the
+   * panels of what is returned: losses, perplexity, heads and sparsity, and each cycle with the controls.
+   *
+   * @param savePath The file, which must end in `.html`; `report.html` in the run's folder unless given,
+   * and then each figure in `figures/` beside it.
+   * @throws {TypeError} If it ends in something else.
+   */
+  async visualizeMetricsDashboard({ savePath }: { savePath?: string } = {}): Promise<Dashboard> {
+    return await writeDashboard(this.outputDir, savePath === undefined ? {} : { savePath });
   }
 
   /** Everything in one go: set up, warm up, cycles, and the test text, which is read once. */
