@@ -365,6 +365,23 @@ Deno.test("in adaptive mode heads come back where that would lower the loss", as
   assertClose([masked_loss], [final_loss], { atol: 0, rtol: 1e-5 });
 });
 
+Deno.test("a stage beyond the learning rate's end says so", async () => {
+  const said: string[] = [];
+  using experiment = await new NeuralPlasticityExperiment({
+    ...config,
+    options: { ...config.options, training_steps: 10 },
+    onMessage: (line) => said.push(line),
+  }).setup();
+  const told = () =>
+    said.filter((line) => /falls to 0 at step 10, and .* step \d+: give/.test(line));
+  await experiment.runWarmup({ maxSteps: 8, minSteps: 8 });
+  assert.deepEqual(told(), []);
+  await experiment.runPruningCycle({ trainingSteps: 2 });
+  assert.deepEqual(told(), []);
+  await experiment.runPruningCycle({ trainingSteps: 1 });
+  assert.match(told()[0], /to step 11: give the option training_steps/);
+});
+
 Deno.test("bad steps are refused by name", async () => {
   assert.throws(() => new NeuralPlasticityExperiment({ pruningLevel: 2 }), /pruning_level/);
   assert.throws(() => new NeuralPlasticityExperiment({ options: { speed: 1 } as never }), /speed/);

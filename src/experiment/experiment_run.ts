@@ -58,6 +58,8 @@ export class ExperimentRun implements Disposable {
   readonly #recorder: Recorder;
   readonly #lockstep: Lockstep;
   readonly #targets: number[];
+  /** Optimizer steps over which the learning rate falls to 0. */
+  readonly #horizon: number;
   readonly #pace = new Pace();
   readonly #changes: HeadChanges;
   #random: Random;
@@ -117,10 +119,10 @@ export class ExperimentRun implements Disposable {
       elapsed: this.#elapsed(),
     }), listeners);
     const { warmup_steps, cycles, finetuning_steps, training_steps } = options;
-    const horizon = training_steps || warmup_steps + cycles * finetuning_steps;
+    this.#horizon = training_steps || warmup_steps + cycles * finetuning_steps;
     this.#lockstep = new Lockstep(
       gpu,
-      { ...options, horizon, keep: options.pruning_mode === "adaptive" },
+      { ...options, horizon: this.#horizon, keep: options.pruning_mode === "adaptive" },
       materials,
       this.#recorder,
     );
@@ -301,8 +303,7 @@ export class ExperimentRun implements Disposable {
   async warmup({ steps, every, ended }: WarmupPlan, signal?: AbortSignal): Promise<WarmedUp> {
     const cursor = this.#cursor, lockstep = this.#lockstep;
     if (cursor.warmup) return cursor.warmup;
-    this.#resumedAt = performance.now();
-    this.#stageSteps = steps;
+    this.#begin(steps);
     if (lockstep.arms.length === 0) {
       const { live, weights } = this.materials.model;
       lockstep.replace([{ name: "pruned", live, weights }]);
@@ -342,6 +343,17 @@ export class ExperimentRun implements Disposable {
       await this.#checkpoint();
       return cursor.warmup;
     });
+  }
+
+  /** What every stage begins with, also where it goes on. */
+  #begin(steps: number): void {
+    this.#resumedAt = performance.now();
+    this.#stageSteps = steps;
+    if (this.#planned || this.plannedSteps <= this.#horizon) return;
+    this.#say(
+      `the learning rate falls to 0 at step ${this.#horizon}, and this stage may go on to step ` +
+        `${this.plannedSteps}: give the option training_steps, the steps of all stages together`,
+    );
   }
 
   #next(cycle: number): void {
@@ -404,8 +416,7 @@ export class ExperimentRun implements Disposable {
         `${this.folder.dir} is a finished run, whose test text has been read: begin another`,
       );
     }
-    this.#resumedAt = performance.now();
-    this.#stageSteps = steps;
+    this.#begin(steps);
     return await this.#told(async () => {
       if (this.#cursor.stage === "prune") await this.#prune(gone);
       return await this.#finetune(steps, signal);

@@ -10,7 +10,7 @@ import { scaleHeads } from "../gpt2/heads.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpu } from "../gpu/device.ts";
 import { importanceScores, type Strategy } from "../plasticity/scores.ts";
-import { detectWarmupEnd, SMOOTHING, warmupSegments } from "../plasticity/warmup.ts";
+import { detectWarmupEnd, SMOOTHING } from "../plasticity/warmup.ts";
 import { checkNumber } from "../ranges.ts";
 import type { EventRow, MetricRow, Results } from "../record.ts";
 import { type Dashboard, writeDashboard } from "../report/dashboard.ts";
@@ -26,7 +26,7 @@ import type {
   WarmupResults,
 } from "./experiment_results.ts";
 import { type ExperimentRun, headRows } from "./experiment_run.ts";
-import type { EndedCycle, RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
+import type { RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
 import { checkOptions, type ExperimentOptions, type PruningModeName } from "./options.ts";
 import {
   environmentRecord,
@@ -35,6 +35,7 @@ import {
   resumeExperiment,
   startExperiment,
 } from "./run.ts";
+import { controlMetrics, cycleResults, metrics, warmupResults } from "./step_results.ts";
 
 /** How heads to prune are chosen. */
 export const PruningStrategy = {
@@ -313,29 +314,7 @@ export class NeuralPlasticityExperiment implements Disposable {
         return stable ? reason : undefined;
       },
     }, signal);
-    const { losses } = warm;
-    const { parts } = detectWarmupEnd(losses, detector);
-    const initial_loss = mean(losses.slice(0, SMOOTHING));
-    const final_loss = mean(losses.slice(-SMOOTHING));
-    return {
-      losses: [...losses],
-      smoothed_losses: Array.from(
-        { length: Math.ceil(losses.length / SMOOTHING) },
-        (_, i) => mean(losses.slice(i * SMOOTHING, (i + 1) * SMOOTHING)),
-      ),
-      epochs: Math.ceil(losses.length / epoch),
-      total_steps: losses.length,
-      duration: warm.duration,
-      initial_loss,
-      final_loss,
-      improvement_percent: 100 * (initial_loss - final_loss) / initial_loss,
-      is_stable: warm.stable !== undefined,
-      ...(warm.stable !== undefined && { reason: warm.stable }),
-      steps_without_decrease: parts.steps_without_decrease,
-      stability: parts,
-      segment_analysis: warmupSegments(losses),
-      baseline_metrics: metrics(warm.baseline_loss),
-    };
+    return warmupResults(warm, { detector, epoch });
   }
 
   /**
@@ -392,7 +371,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     const gone = L * NH - start + each * (this.#returned + 1);
     const ended = done ?? await run.cycle({ gone, steps: trainingSteps }, signal);
     this.#returned++;
-    return this.#cycleResults(ended);
+    return cycleResults(ended, this.run, this.options);
   }
 
   /**
@@ -499,18 +478,30 @@ export class NeuralPlasticityExperiment implements Disposable {
     return await writeDashboard(this.outputDir, savePath === undefined ? {} : { savePath });
   }
 
-  /** Everything in one go: set up, warm up, cycles, and the test text, which is read once. */
+  /**
+   * Everything in one go: set up, warm up, cycles, and the test text, which is read once.
+   *
+   * @param warmupEpochs Passes over the training text at most. @param warmupSteps Steps at most in each.
+   * @param trainingSteps Optimizer steps after each pruning.
+   */
   async runFullExperiment(
-    { warmupEpochs = 1, pruningCycles = 3, trainingSteps = 100, signal }: {
+    { warmupEpochs = 1, warmupSteps = 150, pruningCycles = 3, trainingSteps = 100, signal }: {
       warmupEpochs?: number;
+      warmupSteps?: number;
       pruningCycles?: number;
       trainingSteps?: number;
       signal?: AbortSignal;
     } = {},
   ): Promise<FullExperimentResults> {
     checkNumber("pruningCycles", pruningCycles, { min: 1, whole: true });
+    checkNumber("warmupSteps", warmupSteps, { min: 1, whole: true });
     await this.setup();
-    await this.runWarmup({ maxEpochs: warmupEpochs, ...(signal && { signal }) });
+    await this.runWarmup({
+      maxEpochs: warmupEpochs,
+      minSteps: Math.min(50, warmupSteps),
+      maxSteps: warmupSteps,
+      ...(signal && { signal }),
+    });
     const cycle_results: PruningCycleResults[] = [];
     while (cycle_results.length < pruningCycles) {
       cycle_results.push(await this.runPruningCycle({ trainingSteps, ...(signal && { signal }) }));
@@ -554,45 +545,6 @@ export class NeuralPlasticityExperiment implements Disposable {
     return warmedUp;
   }
 
-  #cycleResults(ended: EndedCycle): PruningCycleResults {
-    const { config: { L, NH }, live } = this.run.materials.model;
-    const gone = new Set<string>();
-    for (const { pruned_heads, revived_heads = [] } of this.run.cycles.slice(0, ended.cycle)) {
-      for (const head of pruned_heads) gone.add(String(head));
-      for (const head of revived_heads) gone.delete(String(head));
-    }
-    const { training_steps: step, train_loss, loss_after_finetuning: final } = ended;
-    return {
-      cycle: ended.cycle,
-      pruned_heads: ended.pruned_heads,
-      ...(ended.revived_heads && { revived_heads: ended.revived_heads }),
-      pruning_mask: Array.from(
-        { length: L },
-        (_, layer) =>
-          Array.from(
-            { length: NH },
-            (_, head) => !live[layer].includes(head) || gone.has(String([layer, head])),
-          ),
-      ),
-      model_structure: [L, NH],
-      entropy_values: ended.analysis.entropy,
-      grad_norm_values: ended.analysis.grad_norm,
-      baseline_metrics: metrics(ended.loss_before),
-      pruned_metrics: metrics(ended.loss_after_pruning),
-      final_metrics: metrics(final),
-      ...controlMetrics(ended),
-      training_metrics: {
-        step,
-        ...(train_loss !== undefined && { train_loss }),
-        eval_loss: final,
-        perplexity: Math.exp(final),
-      },
-      strategy: this.options.strategy,
-      pruning_level: this.options.pruning_level,
-      total_heads: L * NH,
-    };
-  }
-
   /** Frees every model, and the device where it is its own. The run's folder stays. */
   dispose(): void {
     this.#events.end();
@@ -607,29 +559,9 @@ export class NeuralPlasticityExperiment implements Disposable {
   }
 }
 
-function metrics(loss: number): LossMetrics {
-  return { loss, perplexity: Math.exp(loss) };
-}
-
-function controlMetrics(
-  { unpruned_twin_loss: twin, random_pruning_loss: random }: {
-    unpruned_twin_loss?: number;
-    random_pruning_loss?: number;
-  },
-): { unpruned_twin_metrics?: LossMetrics; random_pruning_metrics?: LossMetrics } {
-  return {
-    ...(twin !== undefined && { unpruned_twin_metrics: metrics(twin) }),
-    ...(random !== undefined && { random_pruning_metrics: metrics(random) }),
-  };
-}
-
 /** Those that are not undefined. */
 function given<Values extends object>(values: Values): Partial<Values> {
   return Object.fromEntries(
     Object.entries(values).filter(([, value]) => value !== undefined),
   ) as Partial<Values>;
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }

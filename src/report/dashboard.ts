@@ -78,7 +78,7 @@ ${
     figures.map(({ title, caption, svg }) =>
       markup`<figure style="margin:0 0 1.5em">
 <figcaption><strong>${title}.</strong> ${caption}</figcaption>
-<img alt="${description(svg) ?? title}" src="${`data:image/svg+xml;base64,${
+<img style="max-width:100%" alt="${description(svg) ?? title}" src="${`data:image/svg+xml;base64,${
         Buffer.from(svg).toString("base64")
       }`}">
 </figure>
