@@ -301,8 +301,12 @@ export {
 } from "./src/experiment/notebook_progress.ts";
 export { DivergedError } from "./src/experiment/lockstep.ts";
 export { readIntegration, readKind, readRun } from "./src/report/read.ts";
-export { type Dashboard, JUPYTER_DISPLAY, writeDashboard } from "./src/report/dashboard.ts";
-export { type PageFigure } from "./src/report/parts.ts";
+export {
+  type Dashboard,
+  type DashboardPanel,
+  JUPYTER_DISPLAY,
+  writeDashboard,
+} from "./src/report/dashboard.ts";
 export { writeComparison } from "./src/report/comparison.ts";
 export {
   prepareSweep,

@@ -250,7 +250,7 @@ Deno.test("the dashboard is the report so far: its cycles, before results.json l
   for (let i = 0; i < 2; i++) ended.push(await experiment.runPruningCycle({ trainingSteps: 6 }));
   const savePath = join(dir, "dashboards", "cycle2.html");
   const late = await experiment.visualizeMetricsDashboard({ savePath });
-  assert.deepEqual(names(late), ["timeline", "validation", "sparsity", "deaths", "cycles"]);
+  assert.deepEqual(names(late), ["timeline", "validation", "sparsity", "life", "cycles"]);
   assert.match(late.verdict, /This run is unfinished/);
   assert.match(await Deno.readTextFile(savePath), /<section id="cycles">/);
   const { "text/html": html } = late[Symbol.for("Jupyter.display") as typeof JUPYTER_DISPLAY]();

@@ -9,9 +9,20 @@ import { writeWhole } from "../data/files.ts";
 import { type Page, pageHtml } from "./document.ts";
 import type { FigureName } from "./figures.ts";
 import { markup } from "./html.ts";
-import type { PageFigure } from "./parts.ts";
 import { drawReport } from "./write.ts";
 import { writePage } from "./write_page.ts";
+
+/** A figure of a dashboard. */
+export interface DashboardPanel {
+  /** Its file name without the ending. */
+  readonly name: string;
+  /** What it shows, in a few words. */
+  readonly title: string;
+  /** How to read it, and what it was measured on. */
+  readonly caption: string;
+  /** The drawing, an SVG file's text. */
+  readonly svg: string;
+}
 
 /** A dashboard that was written. A Jupyter notebook shows it where a cell ends with it. */
 export interface Dashboard {
@@ -20,7 +31,7 @@ export interface Dashboard {
   /** What the page begins with. */
   readonly verdict: string;
   /** The panels that a notebook shows, in their order; those that nothing was measured for are absent. */
-  readonly figures: readonly PageFigure[];
+  readonly figures: readonly DashboardPanel[];
   /** What Deno's Jupyter kernel asks for. */
   [JUPYTER_DISPLAY](): { "text/html": string };
 }
@@ -32,7 +43,7 @@ export const JUPYTER_DISPLAY: unique symbol = Symbol.for("Jupyter.display");
  * Losses over training, loss and perplexity on validation text, heads and sparsity, which heads went in
  * which cycle, and each cycle before and after with the controls.
  */
-const PANELS: readonly FigureName[] = ["timeline", "validation", "sparsity", "deaths", "cycles"];
+const PANELS: readonly FigureName[] = ["timeline", "validation", "sparsity", "life", "cycles"];
 
 /**
  * Draws a run so far, writes the page, and hands over what a notebook shows of it.
@@ -57,8 +68,9 @@ export async function writeDashboard(
     await Deno.mkdir(dirname(savePath), { recursive: true });
     await writeWhole(savePath, pageHtml(page));
   }
-  const figures = PANELS.flatMap((name) =>
-    page.figures.find((figure) => figure.name === name) ?? []
+  const figures = PANELS.flatMap((panel) =>
+    page.figures.filter(({ name }) => name === panel)
+      .map(({ name, title, caption, svg }) => ({ name, title, caption, svg }))
   );
   const { verdict } = page;
   return {
@@ -72,7 +84,7 @@ export async function writeDashboard(
 /**
  * Each figure as an image, so that the ids and styles of several dashboards in one notebook stay apart.
  */
-function inline({ verdict }: Page, figures: readonly PageFigure[]): string {
+function inline({ verdict }: Page, figures: readonly DashboardPanel[]): string {
   return markup`<div><p>${verdict}</p>
 ${
     figures.map(({ title, caption, svg }) =>
