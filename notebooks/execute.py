@@ -88,7 +88,7 @@ def execute(options, place):
         check(notebook, place, cycles=3)
         save(notebook, nbformat)
         return
-    os.environ["POLLARD_NOTEBOOK_STEPS"] = str(options.steps or 6)
+    os.environ["POLLARD_NOTEBOOK_STEPS"] = str(6 if options.steps is None else options.steps)
     # A relative path, as it is for a reader: an absolute one must not appear in any output.
     os.environ["POLLARD_NOTEBOOK_DIR"] = os.path.relpath(place / "runs", HERE)
     first = run_cells()
