@@ -265,7 +265,7 @@ export {
 } from "./src/experiment/upgrade.ts";
 export { UPGRADE_DEFAULTS, type UpgradeOptions } from "./src/experiment/upgrade_options.ts";
 export { type ContinueOptions, continueText } from "./src/experiment/continue_text.ts";
-export { resumeExperiment, startExperiment } from "./src/experiment/run.ts";
+export { openExperiment, resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {
   type CycleAnalysis,
   type EndedCycle,
@@ -295,8 +295,18 @@ export { type WarmupEnd, type WarmupParts, type WarmupSegment } from "./src/plas
 export { type RecordListeners } from "./src/experiment/recorder.ts";
 export { ExperimentRun } from "./src/experiment/experiment_run.ts";
 export { type RunFolder } from "./src/experiment/run_folder.ts";
+export {
+  notebookProgress,
+  type NotebookProgressOptions,
+} from "./src/experiment/notebook_progress.ts";
 export { DivergedError } from "./src/experiment/lockstep.ts";
 export { readIntegration, readKind, readRun } from "./src/report/read.ts";
+export {
+  type Dashboard,
+  type DashboardPanel,
+  JUPYTER_DISPLAY,
+  writeDashboard,
+} from "./src/report/dashboard.ts";
 export { writeComparison } from "./src/report/comparison.ts";
 export {
   prepareSweep,

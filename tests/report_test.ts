@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type Arm, headCsvHeader, headCsvLine, type RunRecord } from "../src/record.ts";
 import { differenceFigure, sparsityFigure, validationFigure } from "../src/report/curves.ts";
+import { cyclesOf } from "../src/report/cycle_results.ts";
 import { cyclesFigure, impactFigure } from "../src/report/cycles.ts";
 import { drawFigures, FIGURE_NAMES } from "../src/report/figures.ts";
 import { gatesFigure } from "../src/report/gates.ts";
@@ -300,7 +301,8 @@ Deno.test("an unfinished run says so, and is drawn as far as it went", () => {
   const page = pageOf(run);
   assert.match(verdict(run), /^This run is unfinished, .* step 599, in fine-tuning of cycle 2\./);
   assert.ok(page.includes('id="figure-timeline"'));
-  assert.ok(!page.includes('id="figure-cycles"') && !page.includes("Key numbers"));
+  assert.ok(page.includes('id="figure-cycles"') && !page.includes("Key numbers"));
+  assert.deepEqual(cyclesOf(run).map(({ cycle }) => cycle), [1], "the second has not ended");
   assert.doesNotMatch(bare(page), HOLES);
 
   const barely: RunRecord = { ...run, metrics: [], events: [], heads: [] };

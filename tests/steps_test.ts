@@ -9,6 +9,9 @@ import {
   PruningStrategy,
 } from "../src/experiment/neural_plasticity.ts";
 import { STRATEGY_NAMES } from "../src/plasticity/scores.ts";
+import { cyclesOf } from "../src/report/cycle_results.ts";
+import type { Dashboard, JUPYTER_DISPLAY } from "../src/report/dashboard.ts";
+import { readRun } from "../src/report/read.ts";
 import { assertClose } from "./close.ts";
 import { gpu } from "./gpu.ts";
 import { makeTiny } from "./tiny.ts";
@@ -148,6 +151,123 @@ Deno.test("stopped in a step, an experiment goes on where it was, and returns wh
   });
 });
 
+Deno.test("a folder that is named goes on where its experiment was, with the same bits", async () => {
+  const { outputDir: _, ...rest } = config;
+  const steps = async (experiment: NeuralPlasticityExperiment, stop?: AbortSignal) => {
+    await experiment.setup();
+    const { duration: _, ...warm } = await experiment.runWarmup(warmup);
+    const analyses = [await experiment.analyzeAttention()], cycles = [];
+    for (let i = 0; i < 2; i++) {
+      const signal = i === 1 && stop ? { signal: stop } : {};
+      cycles.push(await experiment.runPruningCycle({ trainingSteps: 6, ...signal }));
+      analyses.push(await experiment.analyzeAttention());
+    }
+    const weights = await experiment.run.arms[0].model.weights();
+    return { warm, analyses, cycles, evaluation: await experiment.evaluate(), weights };
+  };
+  using whole = new NeuralPlasticityExperiment({ ...rest, runDir: join(dir, "named", "whole") });
+  const expected = await steps(whole);
+  assert.equal(whole.outputDir, join(dir, "named", "whole"), "and the folder above it is made");
+
+  const stop = new AbortController(), runDir = join(dir, "named", "stopped");
+  using stopped = new NeuralPlasticityExperiment({
+    ...rest,
+    runDir,
+    onProgress: ({ cycle, step }) => {
+      if (cycle === 2 && step > 12 + 6) stop.abort(new Error("enough"));
+    },
+  });
+  await assert.rejects(steps(stopped, stop.signal), /enough/);
+  using again = new NeuralPlasticityExperiment({ ...rest, runDir });
+  assert.deepEqual(await steps(again), expected);
+  // the analysis before a cycle that has pruned is what the pruning was decided on
+  using thrice = new NeuralPlasticityExperiment({ ...rest, runDir });
+  assert.deepEqual(await steps(thrice), expected, "as often as it is opened");
+});
+
+Deno.test("a named folder refuses another experiment, and what is not one, and stays as it was", async () => {
+  const { outputDir: _, ...rest } = config;
+  const runDir = join(dir, "named", "kept");
+  {
+    using first = await new NeuralPlasticityExperiment({ ...rest, runDir }).setup();
+    await first.runWarmup(warmup);
+  }
+  const before = await Deno.readTextFile(join(runDir, "events.jsonl"));
+  using other = new NeuralPlasticityExperiment({ ...rest, runDir, pruningLevel: 0.5 });
+  await assert.rejects(other.setup(), {
+    name: "TypeError",
+    message: `${runDir} holds an experiment with other options: pruning_level is 0.25 there and ` +
+      "0.5 here; name another folder, or give the options that it began with",
+  });
+  assert.equal(await Deno.readTextFile(join(runDir, "events.jsonl")), before);
+  using filled = new NeuralPlasticityExperiment({ ...rest, runDir: dir });
+  await assert.rejects(filled.setup(), /cannot become a run's folder: it holds .* name another/);
+  await assert.rejects(Deno.stat(join(dir, "pollard-run.json")), Deno.errors.NotFound);
+  using file = new NeuralPlasticityExperiment({ ...rest, runDir: textFile });
+  await assert.rejects(file.setup(), /text\.txt cannot become a run's folder/);
+  assert.throws(
+    () => new NeuralPlasticityExperiment({ ...config, runDir }),
+    /runDir is the run's own folder; outputDir and runName are for one that is made/,
+  );
+});
+
+Deno.test("a finished experiment opens again as it ended, and reads the test text no more", async () => {
+  const { outputDir: _, ...rest } = config;
+  const runDir = join(dir, "named", "finished");
+  const go = { pruningCycles: 1, trainingSteps: 4 };
+  using first = new NeuralPlasticityExperiment({ ...rest, runDir });
+  const results = await first.runFullExperiment(go);
+  const prompts = { sea: "The whale" };
+  const texts = await first.generateExamples({ prompts, maxLength: 30 });
+  const events = await Deno.readTextFile(join(runDir, "events.jsonl"));
+
+  using again = new NeuralPlasticityExperiment({ ...rest, runDir });
+  assert.deepEqual(await again.runFullExperiment(go), results);
+  assert.deepEqual(await again.generateExamples({ prompts, maxLength: 30 }), texts);
+  assert.equal(await Deno.readTextFile(join(runDir, "events.jsonl")), events);
+  await assert.rejects(again.runPruningCycle({ trainingSteps: 1 }), /is a finished run/);
+  await Deno.remove(join(runDir, "checkpoints"), { recursive: true });
+  using late = new NeuralPlasticityExperiment({ ...rest, runDir });
+  await assert.rejects(late.setup(), /is a finished run without checkpoints/);
+  assert.equal(await Deno.readTextFile(join(runDir, "events.jsonl")), events);
+});
+
+Deno.test("the dashboard is the report so far: its cycles, before results.json lists them", async () => {
+  using experiment = await new NeuralPlasticityExperiment(config).setup();
+  const { outputDir } = experiment;
+  await assert.rejects(experiment.visualizeMetricsDashboard({ savePath: "dashboard.png" }), {
+    name: "TypeError",
+    message: 'savePath must end in .html, for the dashboard is a page: "dashboard.png"',
+  });
+  await experiment.runWarmup(warmup);
+  const names = (dashboard: Dashboard) => dashboard.figures.map(({ name }) => name);
+  const early = await experiment.visualizeMetricsDashboard();
+  assert.deepEqual(names(early), ["timeline", "validation", "sparsity"]);
+  assert.equal(early.path, join(outputDir, "report.html"));
+  await Deno.stat(join(outputDir, "figures", "timeline.svg"));
+
+  const ended = [];
+  for (let i = 0; i < 2; i++) ended.push(await experiment.runPruningCycle({ trainingSteps: 6 }));
+  const savePath = join(dir, "dashboards", "cycle2.html");
+  const late = await experiment.visualizeMetricsDashboard({ savePath });
+  assert.deepEqual(names(late), ["timeline", "validation", "sparsity", "life", "cycles"]);
+  assert.match(late.verdict, /This run is unfinished/);
+  assert.match(await Deno.readTextFile(savePath), /<section id="cycles">/);
+  const { "text/html": html } = late[Symbol.for("Jupyter.display") as typeof JUPYTER_DISPLAY]();
+  assert.equal(html.match(/src="data:image\/svg\+xml;base64,/g)?.length, 5);
+  assert.match(html, /alt="Cycle 1: before pruning \d\.\d{4}, /);
+
+  const derived = cyclesOf(await readRun(outputDir));
+  assert.deepEqual(
+    derived.map(({ pruned_heads }) => pruned_heads),
+    ended.map((c) => c.pruned_heads),
+  );
+  const { cycles } = await experiment.run.finish();
+  assert.deepEqual(derived, cycles, "the logs say what results.json will");
+  const { results: _, ...unfinished } = await readRun(outputDir);
+  assert.deepEqual(cyclesOf(unfinished), cycles);
+});
+
 Deno.test("two experiments share a process, and one goes on when the other is disposed", async () => {
   const bytes = gpu.bytes;
   {
@@ -233,11 +353,33 @@ Deno.test("in adaptive mode heads come back where that would lower the loss", as
   }
   const { live } = experiment.run.arms[0].model;
   assert.ok(experiment.prunedHeads.every(([layer, head]) => !live[layer].includes(head)));
+  const derived = cyclesOf(await readRun(experiment.outputDir));
+  assert.deepEqual(
+    derived.map(({ pruned_heads, revived_heads }) => ({ pruned_heads, revived_heads })),
+    results.map(({ pruned_heads, revived_heads }) => ({ pruned_heads, revived_heads })),
+  );
   assert.equal(experiment.prunedHeads.length, 6);
   const random = experiment.run.arms[2];
   assert.equal(random.model.heads, 2, "the control loses and regains as many");
   const { final_loss, masked_loss } = await experiment.run.finish();
   assertClose([masked_loss], [final_loss], { atol: 0, rtol: 1e-5 });
+});
+
+Deno.test("a stage beyond the learning rate's end says so", async () => {
+  const said: string[] = [];
+  using experiment = await new NeuralPlasticityExperiment({
+    ...config,
+    options: { ...config.options, training_steps: 10 },
+    onMessage: (line) => said.push(line),
+  }).setup();
+  const told = () =>
+    said.filter((line) => /falls to 0 at step 10, and .* step \d+: give/.test(line));
+  await experiment.runWarmup({ maxSteps: 8, minSteps: 8 });
+  assert.deepEqual(told(), []);
+  await experiment.runPruningCycle({ trainingSteps: 2 });
+  assert.deepEqual(told(), []);
+  await experiment.runPruningCycle({ trainingSteps: 1 });
+  assert.match(told()[0], /to step 11: give the option training_steps/);
 });
 
 Deno.test("bad steps are refused by name", async () => {

@@ -8,10 +8,12 @@
 import { AnnController } from "../controller/ann_controller.ts";
 import { ControllerManager } from "../controller/manager.ts";
 import type { HeadMetrics } from "../controller/metrics.ts";
+import { readJson } from "../data/files.ts";
 import { saveModel } from "../data/model_files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { cycleTargets } from "../plasticity/prune.ts";
+import { importanceScores } from "../plasticity/scores.ts";
 import { detectStability, smoothed } from "../plasticity/stability.ts";
 import { Random } from "../random.ts";
 import type { Phase, Results } from "../record.ts";
@@ -20,6 +22,7 @@ import { finish } from "./finish.ts";
 import { DivergedError, Lockstep } from "./lockstep.ts";
 import type {
   Cursor,
+  CycleAnalysis,
   EndedCycle,
   PruningPlan,
   RunListeners,
@@ -31,6 +34,7 @@ import { HeadChanges, spareHeads } from "./head_changes.ts";
 import type { ExperimentOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { Recorder } from "./recorder.ts";
+import { exists } from "./resume.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
 
@@ -54,6 +58,8 @@ export class ExperimentRun implements Disposable {
   readonly #recorder: Recorder;
   readonly #lockstep: Lockstep;
   readonly #targets: number[];
+  /** Optimizer steps over which the learning rate falls to 0. */
+  readonly #horizon: number;
   readonly #pace = new Pace();
   readonly #changes: HeadChanges;
   #random: Random;
@@ -69,6 +75,8 @@ export class ExperimentRun implements Disposable {
   #planned = false;
   /** Steps of this stage, as its caller asked. */
   #stageSteps = 0;
+  /** What the run found, where it had ended when its folder was opened. */
+  #finished: Results | undefined;
 
   /** A run that begins; nothing is trained yet. */
   constructor(
@@ -111,10 +119,10 @@ export class ExperimentRun implements Disposable {
       elapsed: this.#elapsed(),
     }), listeners);
     const { warmup_steps, cycles, finetuning_steps, training_steps } = options;
-    const horizon = training_steps || warmup_steps + cycles * finetuning_steps;
+    this.#horizon = training_steps || warmup_steps + cycles * finetuning_steps;
     this.#lockstep = new Lockstep(
       gpu,
-      { ...options, horizon, keep: options.pruning_mode === "adaptive" },
+      { ...options, horizon: this.#horizon, keep: options.pruning_mode === "adaptive" },
       materials,
       this.#recorder,
     );
@@ -143,9 +151,13 @@ export class ExperimentRun implements Disposable {
     return await this.finish(signal);
   }
 
-  /** Evaluates on the test text, writes samples, model, `results.json`. Ask once, at the end. */
+  /**
+   * Evaluates on the test text, writes samples, model, `results.json`. Ask once, at the end; a run that
+   * was finished when its folder was opened returns what it found then.
+   */
   async finish(signal?: AbortSignal): Promise<Results> {
     const cursor = this.#cursor, lockstep = this.#lockstep;
+    if (this.#finished) return this.#finished;
     await this.#phase("evaluation");
     return await finish({
       gpu: this.#gpu,
@@ -175,6 +187,12 @@ export class ExperimentRun implements Disposable {
     return this.#cursor.cycles;
   }
 
+  /** What was measured before a cycle's pruning (1, 2, ...), once it has pruned. */
+  analysisOf(cycle: number): CycleAnalysis | undefined {
+    const { cycles, current } = this.#cursor;
+    return [...cycles, ...(current ? [current] : [])].find((one) => one.cycle === cycle)?.analysis;
+  }
+
   /** The cycle that comes next, or is under way: 1, 2, ... */
   get nextCycle(): number {
     return Math.max(1, this.#cursor.cycle);
@@ -202,7 +220,11 @@ export class ExperimentRun implements Disposable {
 
   /** Goes on from a checkpoint instead of the beginning; call it before `run`. */
   async resume(label: string): Promise<void> {
-    const { path, state, tensors } = await this.folder.resume<SavedState>(label);
+    const results = this.folder.path("results.json");
+    if (await exists(results)) this.#finished = await readJson(results) as Results;
+    const { path, state, tensors } = this.#finished
+      ? await this.folder.readCheckpoint<SavedState>(label) // its records are complete
+      : await this.folder.resume<SavedState>(label);
     this.#cursor = state.cursor;
     this.#random = Random.restore(state.random);
     this.#controlRandom = Random.restore(state.controlRandom);
@@ -212,6 +234,7 @@ export class ExperimentRun implements Disposable {
     this.#lastCheckpoint = path;
     this.#between = state.between ? label : undefined;
     this.#resumedAt = performance.now();
+    if (this.#finished) return;
     const place = { adapter: this.#gpu.info.name, matmul: JSON.stringify(scheduleOf(this.#gpu)) };
     await this.#recorder.event({ event: "resume", path: `checkpoints/${label}`, ...place });
   }
@@ -280,8 +303,7 @@ export class ExperimentRun implements Disposable {
   async warmup({ steps, every, ended }: WarmupPlan, signal?: AbortSignal): Promise<WarmedUp> {
     const cursor = this.#cursor, lockstep = this.#lockstep;
     if (cursor.warmup) return cursor.warmup;
-    this.#resumedAt = performance.now();
-    this.#stageSteps = steps;
+    this.#begin(steps);
     if (lockstep.arms.length === 0) {
       const { live, weights } = this.materials.model;
       lockstep.replace([{ name: "pruned", live, weights }]);
@@ -321,6 +343,17 @@ export class ExperimentRun implements Disposable {
       await this.#checkpoint();
       return cursor.warmup;
     });
+  }
+
+  /** What every stage begins with, also where it goes on. */
+  #begin(steps: number): void {
+    this.#resumedAt = performance.now();
+    this.#stageSteps = steps;
+    if (this.#planned || this.plannedSteps <= this.#horizon) return;
+    this.#say(
+      `the learning rate falls to 0 at step ${this.#horizon}, and this stage may go on to step ` +
+        `${this.plannedSteps}: give the option training_steps, the steps of all stages together`,
+    );
   }
 
   #next(cycle: number): void {
@@ -378,8 +411,12 @@ export class ExperimentRun implements Disposable {
    */
   async cycle({ gone, steps }: PruningPlan, signal?: AbortSignal): Promise<EndedCycle> {
     if (!this.#cursor.warmup) throw new RangeError("Warm up before the first cycle");
-    this.#resumedAt = performance.now();
-    this.#stageSteps = steps;
+    if (this.#finished) {
+      throw new TypeError(
+        `${this.folder.dir} is a finished run, whose test text has been read: begin another`,
+      );
+    }
+    this.#begin(steps);
     return await this.#told(async () => {
       if (this.#cursor.stage === "prune") await this.#prune(gone);
       return await this.#finetune(steps, signal);
@@ -398,9 +435,10 @@ export class ExperimentRun implements Disposable {
     // for each that comes back another goes
     const most = Math.max(0, spareHeads(pruned.model) - count);
     const revived = adaptive ? (await this.#changes.revivable()).slice(0, most) : [];
+    const gates = this.#controller.gates();
     const { chosen, metrics } = await this.#changes.prune(this.options.strategy, {
       count: count + revived.length,
-      gates: this.#controller.gates(),
+      gates,
       onChosen: () => this.#phase("pruning"),
     });
     this.#manager!.prune(chosen);
@@ -425,6 +463,7 @@ export class ExperimentRun implements Disposable {
       analysis: {
         entropy: headRows(pruned.config, metrics.entropy),
         grad_norm: headRows(pruned.config, metrics.gradNorm),
+        importance: headRows(pruned.config, importanceScores(metrics, gates)),
       },
     };
     const { loss_before, loss_after_pruning } = cursor.current;

@@ -51,6 +51,8 @@ export interface CycleAnalysis {
   entropy: (number | null)[][];
   /** L2 norm of the gradient of its weights. */
   grad_norm: (number | null)[][];
+  /** Mean |d loss / d gate| x gate: first-order importance. */
+  importance: (number | null)[][];
 }
 
 /** A cycle that has ended. */

@@ -10,9 +10,10 @@ import { scaleHeads } from "../gpt2/heads.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpu } from "../gpu/device.ts";
 import { importanceScores, type Strategy } from "../plasticity/scores.ts";
-import { detectWarmupEnd, SMOOTHING, warmupSegments } from "../plasticity/warmup.ts";
+import { detectWarmupEnd, SMOOTHING } from "../plasticity/warmup.ts";
 import { checkNumber } from "../ranges.ts";
 import type { EventRow, MetricRow, Results } from "../record.ts";
+import { type Dashboard, writeDashboard } from "../report/dashboard.ts";
 import { scoreArm } from "./analysis.ts";
 import { EventQueue } from "./event_queue.ts";
 import type {
@@ -25,9 +26,16 @@ import type {
   WarmupResults,
 } from "./experiment_results.ts";
 import { type ExperimentRun, headRows } from "./experiment_run.ts";
-import type { EndedCycle, RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
+import type { RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
 import { checkOptions, type ExperimentOptions, type PruningModeName } from "./options.ts";
-import { environmentRecord, readOptions, resumeExperiment, startExperiment } from "./run.ts";
+import {
+  environmentRecord,
+  openExperiment,
+  readOptions,
+  resumeExperiment,
+  startExperiment,
+} from "./run.ts";
+import { controlMetrics, cycleResults, metrics, warmupResults } from "./step_results.ts";
 
 /** How heads to prune are chosen. */
 export const PruningStrategy = {
@@ -58,6 +66,12 @@ export interface ExperimentConfig extends RunListeners {
   outputDir?: string;
   /** What that is called after the time; the model's name unless given. */
   runName?: string;
+  /**
+   * The run's own folder, in place of `outputDir` and `runName`: made where it is not there. Where it holds this
+   * experiment already, finished or not, it goes on from its last checkpoint: steps that were done return
+   * what they returned.
+   */
+  runDir?: string;
   /** Sequences in a batch. */
   batchSize?: number;
   /** Tokens in a sequence. */
@@ -135,6 +149,12 @@ export class NeuralPlasticityExperiment implements Disposable {
     config: ExperimentConfig = {},
     resumed?: { dir: string; options: ExperimentOptions },
   ) {
+    const { runDir, outputDir, runName } = config;
+    if (runDir !== undefined && (outputDir ?? runName) !== undefined) {
+      throw new TypeError(
+        "runDir is the run's own folder; outputDir and runName are for one that is made: give one way",
+      );
+    }
     this.#config = config;
     this.#folder = resumed?.dir;
     this.options = resumed?.options ?? checkOptions({
@@ -172,7 +192,7 @@ export class NeuralPlasticityExperiment implements Disposable {
    */
   async setup(): Promise<this> {
     if (this.#run) return this;
-    const { verbose, onMessage, onProgress, onMetric, onEvent } = this.#config;
+    const { runDir, verbose, onMessage, onProgress, onMetric, onEvent } = this.#config;
     const gpu = this.#config.gpu ??
       this.#owned.use(await Gpu.open({ device: this.options.device }));
     const queue = this.#events;
@@ -196,10 +216,13 @@ export class NeuralPlasticityExperiment implements Disposable {
       },
     };
     this.#gpu = gpu;
+    const { options } = this;
     this.#run = this.#owned.use(
-      this.#folder === undefined
-        ? await startExperiment(gpu, this.options, listeners, this.#config.runName)
-        : await resumeExperiment(gpu, this.#folder, listeners),
+      this.#folder !== undefined
+        ? await resumeExperiment(gpu, this.#folder, listeners)
+        : runDir !== undefined
+        ? await openExperiment(gpu, { dir: runDir, options }, listeners)
+        : await startExperiment(gpu, options, listeners, this.#config.runName),
     );
     if (verbose) console.error(`adapter: ${gpu.info.name}; run folder: ${this.#run.folder.dir}`);
     return this;
@@ -291,39 +314,27 @@ export class NeuralPlasticityExperiment implements Disposable {
         return stable ? reason : undefined;
       },
     }, signal);
-    const { losses } = warm;
-    const { parts } = detectWarmupEnd(losses, detector);
-    const initial_loss = mean(losses.slice(0, SMOOTHING));
-    const final_loss = mean(losses.slice(-SMOOTHING));
-    return {
-      losses: [...losses],
-      smoothed_losses: Array.from(
-        { length: Math.ceil(losses.length / SMOOTHING) },
-        (_, i) => mean(losses.slice(i * SMOOTHING, (i + 1) * SMOOTHING)),
-      ),
-      epochs: Math.ceil(losses.length / epoch),
-      total_steps: losses.length,
-      duration: warm.duration,
-      initial_loss,
-      final_loss,
-      improvement_percent: 100 * (initial_loss - final_loss) / initial_loss,
-      is_stable: warm.stable !== undefined,
-      ...(warm.stable !== undefined && { reason: warm.stable }),
-      steps_without_decrease: parts.steps_without_decrease,
-      stability: parts,
-      segment_analysis: warmupSegments(losses),
-      baseline_metrics: metrics(warm.baseline_loss),
-    };
+    return warmupResults(warm, { detector, epoch });
   }
 
   /**
-   * Measures every live head on calibration text; nothing is trained. Warm up first.
+   * Measures every live head on calibration text; nothing is trained. Warm up first. Where the cycle that
+   * comes next was done before the folder was opened, what was measured for it.
    *
    * @throws The signal's reason.
    */
   async analyzeAttention({ signal }: { signal?: AbortSignal } = {}): Promise<AttentionAnalysis> {
     this.#warm();
     const arm = this.run.arms[0], { L, NH } = arm.config, { gates } = this.run;
+    const known = this.run.analysisOf(this.#returned + 1);
+    if (known) {
+      return {
+        entropy_values: known.entropy,
+        grad_norm_values: known.grad_norm,
+        importance_values: known.importance,
+        model_structure: [L, NH],
+      };
+    }
     const { metrics } = await scoreArm(arm, this.run.materials.calibration, {
       strategy: "importance",
       gates,
@@ -360,7 +371,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     const gone = L * NH - start + each * (this.#returned + 1);
     const ended = done ?? await run.cycle({ gone, steps: trainingSteps }, signal);
     this.#returned++;
-    return this.#cycleResults(ended);
+    return cycleResults(ended, this.run, this.options);
   }
 
   /**
@@ -455,18 +466,42 @@ export class NeuralPlasticityExperiment implements Disposable {
     };
   }
 
-  /** Everything in one go: set up, warm up, cycles, and the test text, which is read once. */
+  /**
+   * Draws the report of the run so far and writes it as one HTML file. A Jupyter notebook shows the
+   * panels of what is returned: losses, perplexity, heads and sparsity, and each cycle with the controls.
+   *
+   * @param savePath The file, which must end in `.html`; `report.html` in the run's folder unless given,
+   * and then each figure in `figures/` beside it.
+   * @throws {TypeError} If it ends in something else.
+   */
+  async visualizeMetricsDashboard({ savePath }: { savePath?: string } = {}): Promise<Dashboard> {
+    return await writeDashboard(this.outputDir, savePath === undefined ? {} : { savePath });
+  }
+
+  /**
+   * Everything in one go: set up, warm up, cycles, and the test text, which is read once.
+   *
+   * @param warmupEpochs Passes over the training text at most. @param warmupSteps Steps at most in each.
+   * @param trainingSteps Optimizer steps after each pruning.
+   */
   async runFullExperiment(
-    { warmupEpochs = 1, pruningCycles = 3, trainingSteps = 100, signal }: {
+    { warmupEpochs = 1, warmupSteps = 150, pruningCycles = 3, trainingSteps = 100, signal }: {
       warmupEpochs?: number;
+      warmupSteps?: number;
       pruningCycles?: number;
       trainingSteps?: number;
       signal?: AbortSignal;
     } = {},
   ): Promise<FullExperimentResults> {
     checkNumber("pruningCycles", pruningCycles, { min: 1, whole: true });
+    checkNumber("warmupSteps", warmupSteps, { min: 1, whole: true });
     await this.setup();
-    await this.runWarmup({ maxEpochs: warmupEpochs, ...(signal && { signal }) });
+    await this.runWarmup({
+      maxEpochs: warmupEpochs,
+      minSteps: Math.min(50, warmupSteps),
+      maxSteps: warmupSteps,
+      ...(signal && { signal }),
+    });
     const cycle_results: PruningCycleResults[] = [];
     while (cycle_results.length < pruningCycles) {
       cycle_results.push(await this.runPruningCycle({ trainingSteps, ...(signal && { signal }) }));
@@ -510,45 +545,6 @@ export class NeuralPlasticityExperiment implements Disposable {
     return warmedUp;
   }
 
-  #cycleResults(ended: EndedCycle): PruningCycleResults {
-    const { config: { L, NH }, live } = this.run.materials.model;
-    const gone = new Set<string>();
-    for (const { pruned_heads, revived_heads = [] } of this.run.cycles.slice(0, ended.cycle)) {
-      for (const head of pruned_heads) gone.add(String(head));
-      for (const head of revived_heads) gone.delete(String(head));
-    }
-    const { training_steps: step, train_loss, loss_after_finetuning: final } = ended;
-    return {
-      cycle: ended.cycle,
-      pruned_heads: ended.pruned_heads,
-      ...(ended.revived_heads && { revived_heads: ended.revived_heads }),
-      pruning_mask: Array.from(
-        { length: L },
-        (_, layer) =>
-          Array.from(
-            { length: NH },
-            (_, head) => !live[layer].includes(head) || gone.has(String([layer, head])),
-          ),
-      ),
-      model_structure: [L, NH],
-      entropy_values: ended.analysis.entropy,
-      grad_norm_values: ended.analysis.grad_norm,
-      baseline_metrics: metrics(ended.loss_before),
-      pruned_metrics: metrics(ended.loss_after_pruning),
-      final_metrics: metrics(final),
-      ...controlMetrics(ended),
-      training_metrics: {
-        step,
-        ...(train_loss !== undefined && { train_loss }),
-        eval_loss: final,
-        perplexity: Math.exp(final),
-      },
-      strategy: this.options.strategy,
-      pruning_level: this.options.pruning_level,
-      total_heads: L * NH,
-    };
-  }
-
   /** Frees every model, and the device where it is its own. The run's folder stays. */
   dispose(): void {
     this.#events.end();
@@ -563,29 +559,9 @@ export class NeuralPlasticityExperiment implements Disposable {
   }
 }
 
-function metrics(loss: number): LossMetrics {
-  return { loss, perplexity: Math.exp(loss) };
-}
-
-function controlMetrics(
-  { unpruned_twin_loss: twin, random_pruning_loss: random }: {
-    unpruned_twin_loss?: number;
-    random_pruning_loss?: number;
-  },
-): { unpruned_twin_metrics?: LossMetrics; random_pruning_metrics?: LossMetrics } {
-  return {
-    ...(twin !== undefined && { unpruned_twin_metrics: metrics(twin) }),
-    ...(random !== undefined && { random_pruning_metrics: metrics(random) }),
-  };
-}
-
 /** Those that are not undefined. */
 function given<Values extends object>(values: Values): Partial<Values> {
   return Object.fromEntries(
     Object.entries(values).filter(([, value]) => value !== undefined),
   ) as Partial<Values>;
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { dirname, join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { readJson } from "../data/files.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
-import type { EnvironmentRecord } from "../record.ts";
+import { type EnvironmentRecord, RUN_MARK } from "../record.ts";
 import { tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
 import type { RunListeners } from "./experiment_state.ts";
@@ -17,6 +18,7 @@ import {
   absoluteModel,
   absoluteText,
   checkUnchanged,
+  exists,
   openUnfinished,
   tellOtherAdapter,
 } from "./resume.ts";
@@ -76,11 +78,23 @@ export async function startExperiment(
   name?: string,
 ): Promise<ExperimentRun> {
   const options = absolute(checkOptions(given));
+  const { output_dir, model_name } = options;
+  const folder = () => RunFolder.create(output_dir, name ?? shortName(model_name));
+  return await begin(gpu, options, folder, listeners);
+}
+
+/** @param makeFolder Makes the run's folder, once everything else has worked out. */
+async function begin(
+  gpu: Gpu,
+  options: ExperimentOptions,
+  makeFolder: () => Promise<RunFolder>,
+  listeners: RunListeners,
+): Promise<ExperimentRun> {
   const materials = await loadMaterials(options);
   await tuneMatmul(gpu);
   const { batch_size: B, max_length: T, controls } = options;
   await tryAllocating(gpu, materials, { B, T, models: controls ? 3 : 1 });
-  const folder = await RunFolder.create(options.output_dir, name ?? shortName(options.model_name));
+  const folder = await makeFolder();
   await folder.writeJson("config.json", options);
   await folder.writeJson("environment.json", environmentRecord(gpu));
   await folder.writeJson("data.json", materials.record);
@@ -108,8 +122,56 @@ export async function resumeExperiment(
   dir: string,
   listeners: RunListeners = {},
 ): Promise<ExperimentRun> {
-  const folder = await openUnfinished(dir, "experiment");
-  const options = await readOptions(dir);
+  return await goOn(gpu, await openUnfinished(dir, "experiment"), listeners);
+}
+
+/**
+ * Opens the folder of an experiment that is to have these options, finished or not, at its last
+ * checkpoint; where there is no such folder, or an empty one, the experiment begins in it.
+ *
+ * @throws {TypeError} If the folder holds something else, or an experiment with other options; the error
+ * names them. What {@linkcode startExperiment} and {@linkcode resumeExperiment} throw.
+ */
+export async function openExperiment(
+  gpu: Gpu,
+  { dir, options: given }: { dir: string; options: Partial<ExperimentOptions> },
+  listeners: RunListeners = {},
+): Promise<ExperimentRun> {
+  const options = absolute(checkOptions({ ...given, output_dir: dirname(dir) }));
+  if (!await exists(join(dir, RUN_MARK))) {
+    return await begin(gpu, options, () => RunFolder.createAt(dir), listeners);
+  }
+  checkSame(dir, await readOptions(dir), options);
+  const folder = await RunFolder.open(dir);
+  if ((await folder.checkpoints()).length === 0 && await exists(folder.path("results.json"))) {
+    throw new TypeError(
+      `${dir} is a finished run without checkpoints: there is nothing to open its models from; ` +
+        `name another folder, or look at it with deno task report ${dir}`,
+    );
+  }
+  return await goOn(gpu, folder, listeners);
+}
+
+/** Refuses options that are not those of a folder's experiment; where the folder lies does not count. */
+function checkSame(dir: string, there: ExperimentOptions, here: ExperimentOptions): void {
+  const names = Object.keys(here) as (keyof ExperimentOptions)[];
+  const differ = names.filter((name) => name !== "output_dir" && there[name] !== here[name]);
+  if (differ.length === 0) return;
+  const each = differ.map((name) =>
+    `${name} is ${JSON.stringify(there[name])} there and ${JSON.stringify(here[name])} here`
+  );
+  throw new TypeError(
+    `${dir} holds an experiment with other options: ${each.join(", ")}; ` +
+      "name another folder, or give the options that it began with",
+  );
+}
+
+async function goOn(
+  gpu: Gpu,
+  folder: RunFolder,
+  listeners: RunListeners,
+): Promise<ExperimentRun> {
+  const options = await readOptions(folder.dir);
   const materials = await loadMaterials(options);
   await checkUnchanged(folder, materials.record, options.model_name);
   await tuneMatmul(gpu);

@@ -82,7 +82,28 @@ export class RunFolder {
     kind: RunKind = "experiment",
     now: Date = new Date(),
   ): Promise<RunFolder> {
-    const folder = new RunFolder(await newFolder(parent, name, now));
+    return await RunFolder.#begin(await newFolder(parent, name, now), kind, now);
+  }
+
+  /**
+   * Makes a folder of this very name, or takes one that is empty.
+   *
+   * @throws {TypeError} If it is a file, holds something, or cannot be made.
+   */
+  static async createAt(dir: string, kind: RunKind = "experiment"): Promise<RunFolder> {
+    try {
+      await Deno.mkdir(dir, { recursive: true });
+      for await (const { name } of Deno.readDir(dir)) throw new Error(`it holds ${name} already`);
+    } catch (error) {
+      throw new TypeError(
+        `${dir} cannot become a run's folder: ${(error as Error).message}; name another`,
+      );
+    }
+    return await RunFolder.#begin(dir, kind);
+  }
+
+  static async #begin(dir: string, kind: RunKind, now = new Date()): Promise<RunFolder> {
+    const folder = new RunFolder(dir);
     await folder.writeJson(RUN_MARK, { format: FORMAT, kind, created: now.toISOString() });
     for (const log of LOGS) {
       await Deno.writeTextFile(folder.path(log), log === "heads.csv" ? headCsvHeader() : "");

@@ -5,6 +5,7 @@
  */
 
 import type { CycleResult, RunRecord } from "../record.ts";
+import { cyclesOf } from "./cycle_results.ts";
 import { Plot } from "./deps.ts";
 import { FRAME } from "./frame.ts";
 import { draw, key, type KeyItem, type SvgPart, symbolSample } from "./svg.ts";
@@ -29,7 +30,7 @@ const KINDS = {
 
 /** Draws validation loss before and after each pruning and after recovery, with the controls. */
 export function cyclesFigure(run: RunRecord): string | undefined {
-  const cycles = run.results?.cycles ?? [];
+  const cycles = cyclesOf(run);
   const points = cycles.flatMap(measurements);
   if (points.length === 0) return undefined;
   const place = { x: ({ cycle, offset }: Measurement) => cycle + offset, y: "value" } as const;
@@ -90,7 +91,7 @@ export function cyclesFigure(run: RunRecord): string | undefined {
 
 /** Draws what each pruning cost and what fine-tuning brought back, from where the cycle began. */
 export function impactFigure(run: RunRecord): string | undefined {
-  const cycles = (run.results?.cycles ?? []).filter(({ loss_before, loss_after_pruning }) =>
+  const cycles = cyclesOf(run).filter(({ loss_before, loss_after_pruning }) =>
     measured(loss_before) && measured(loss_after_pruning)
   );
   if (cycles.length === 0) return undefined;

@@ -7,6 +7,7 @@
 
 import type { RunRecord } from "../record.ts";
 import { differenceFigure, sparsityFigure, totalHeads, validationFigure } from "./curves.ts";
+import { cyclesOf } from "./cycle_results.ts";
 import { cyclesFigure, impactFigure } from "./cycles.ts";
 import { trainingWindow } from "./frame.ts";
 import { gatesFigure } from "./gates.ts";
@@ -91,8 +92,8 @@ const RECIPES = {
   },
 } satisfies Record<string, Recipe<RunRecord>>;
 
-function hasTwin({ results }: RunRecord): boolean {
-  return results?.cycles.some((cycle) => cycle.unpruned_twin_loss !== undefined) ?? false;
+function hasTwin(run: RunRecord): boolean {
+  return cyclesOf(run).some((cycle) => cycle.unpruned_twin_loss !== undefined);
 }
 
 /** The name of a figure. */

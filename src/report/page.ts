@@ -5,6 +5,7 @@
  */
 
 import type { CycleResult, RunRecord, Sample } from "../record.ts";
+import { cyclesOf } from "./cycle_results.ts";
 import { impact, recovery } from "./cycles.ts";
 import type { Page } from "./document.ts";
 import { drawFigures, type Figure, FIGURE_NAMES, type FigureName } from "./figures.ts";
@@ -29,7 +30,7 @@ export function renderPage(run: RunRecord): Page {
   const at = new Map<FigureName, Figure>(figures.map((figure) => [figure.name, figure]));
   const show = (...names: FigureName[]) =>
     names.flatMap((name) => at.has(name) ? [figureHtml(at.get(name)!, names.length > 1)] : []);
-  const cycles = run.results?.cycles ?? [];
+  const cycles = cyclesOf(run);
   const numbers = keyNumbers(run), evidence = claims(run), panel = headsPanel(run);
   const sections = [
     section("Key numbers", numbers.length > 0 && keyTable(numbers)),
