@@ -262,7 +262,7 @@ Deno.test("the dashboard is the report so far: its cycles, before results.json l
     derived.map(({ pruned_heads }) => pruned_heads),
     ended.map((c) => c.pruned_heads),
   );
-  const { cycles } = await experiment.run.finish();
+  const { cycles } = await experiment.finish();
   assert.deepEqual(derived, cycles, "the logs say what results.json will");
   const { results: _, ...unfinished } = await readRun(outputDir);
   assert.deepEqual(cyclesOf(unfinished), cycles);
@@ -361,7 +361,7 @@ Deno.test("in adaptive mode heads come back where that would lower the loss", as
   assert.equal(experiment.prunedHeads.length, 6);
   const random = experiment.run.arms[2];
   assert.equal(random.model.heads, 2, "the control loses and regains as many");
-  const { final_loss, masked_loss } = await experiment.run.finish();
+  const { final_loss, masked_loss } = await experiment.finish();
   assertClose([masked_loss], [final_loss], { atol: 0, rtol: 1e-5 });
 });
 

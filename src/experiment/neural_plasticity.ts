@@ -467,6 +467,18 @@ export class NeuralPlasticityExperiment implements Disposable {
   }
 
   /**
+   * Ends a run that was done step by step: reads the test text, which is done once, and writes samples,
+   * model and `results.json`.
+   *
+   * @returns What `results.json` holds.
+   * @throws The signal's reason.
+   */
+  async finish({ signal }: { signal?: AbortSignal } = {}): Promise<Results> {
+    this.#warm();
+    return await this.run.finish(signal);
+  }
+
+  /**
    * Draws the report of the run so far and writes it as one HTML file. A Jupyter notebook shows the
    * panels of what is returned: losses, perplexity, heads and sparsity, and each cycle with the controls.
    *
@@ -506,7 +518,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     while (cycle_results.length < pruningCycles) {
       cycle_results.push(await this.runPruningCycle({ trainingSteps, ...(signal && { signal }) }));
     }
-    const results = await this.run.finish(signal);
+    const results = await this.finish({ ...(signal && { signal }) });
     const baseline_metrics = metrics(results.baseline_loss);
     const final_metrics = this.#final = metrics(results.final_loss);
     const { perplexity } = baseline_metrics;
