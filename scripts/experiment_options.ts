@@ -31,7 +31,10 @@ export const EXPERIMENT_GROUPS: OptionGroups<ExperimentOptions> = {
   },
   "Training:": {
     learning_rate: ["<rate>", "AdamW's highest learning rate"],
-    training_steps: ["<steps>", "steps over which the learning rate falls, 0 for the whole run"],
+    training_steps: [
+      "<steps>",
+      "steps over which the learning rate falls to a tenth, 0 for the whole run",
+    ],
     warmup_steps: [
       "<steps>",
       "most steps before the first pruning, fewer where the loss is stable",

@@ -373,13 +373,31 @@ Deno.test("a stage beyond the learning rate's end says so", async () => {
     onMessage: (line) => said.push(line),
   }).setup();
   const told = () =>
-    said.filter((line) => /falls to 0 at step 10, and .* step \d+: give/.test(line));
+    said.filter((line) => /fallen to a tenth at step 10, and .* step \d+: /.test(line));
   await experiment.runWarmup({ maxSteps: 8, minSteps: 8 });
   assert.deepEqual(told(), []);
   await experiment.runPruningCycle({ trainingSteps: 2 });
   assert.deepEqual(told(), []);
   await experiment.runPruningCycle({ trainingSteps: 1 });
-  assert.match(told()[0], /to step 11: give the option training_steps/);
+  assert.match(told()[0], /to step 11: training_steps is for the steps of all stages together/);
+});
+
+Deno.test("step by step the learning rate stays, unless its end is given", async () => {
+  const rates = async (training_steps: number) => {
+    const seen: number[] = [];
+    using experiment = await new NeuralPlasticityExperiment({
+      ...config,
+      options: { ...config.options, training_steps, controls: false },
+      onMetric: ({ learning_rate }) => learning_rate !== undefined && seen.push(learning_rate),
+    }).setup();
+    await experiment.runWarmup({ maxSteps: 12, minSteps: 12 });
+    await experiment.runPruningCycle({ trainingSteps: 8 });
+    return seen;
+  };
+  const held = await rates(0);
+  assert.deepEqual(held.slice(9), Array(11).fill(3e-3)); // ten steps of warm-up before
+  const falling = await rates(20);
+  assertClose([falling.at(-1)!], [3e-3 - 2.7e-3 * 0.9], { atol: 1e-12 });
 });
 
 Deno.test("bad steps are refused by name", async () => {

@@ -58,7 +58,7 @@ export class ExperimentRun implements Disposable {
   readonly #recorder: Recorder;
   readonly #lockstep: Lockstep;
   readonly #targets: number[];
-  /** Optimizer steps over which the learning rate falls to 0. */
+  /** Optimizer steps over which the learning rate falls to a tenth. */
   readonly #horizon: number;
   readonly #pace = new Pace();
   readonly #changes: HeadChanges;
@@ -349,10 +349,13 @@ export class ExperimentRun implements Disposable {
   #begin(steps: number): void {
     this.#resumedAt = performance.now();
     this.#stageSteps = steps;
-    if (this.#planned || this.plannedSteps <= this.#horizon) return;
+    if (this.#planned) return;
+    // Nobody knows how many stages there will be: the rate stays, unless its end was given.
+    if (this.options.training_steps === 0) return this.#lockstep.holdRate();
+    if (this.plannedSteps <= this.#horizon) return;
     this.#say(
-      `the learning rate falls to 0 at step ${this.#horizon}, and this stage may go on to step ` +
-        `${this.plannedSteps}: give the option training_steps, the steps of all stages together`,
+      `the learning rate has fallen to a tenth at step ${this.#horizon}, and this stage may go on to ` +
+        `step ${this.plannedSteps}: training_steps is for the steps of all stages together`,
     );
   }
 

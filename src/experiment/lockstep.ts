@@ -40,7 +40,7 @@ export interface LockstepOptions {
   seed: number;
   /** AdamW's highest learning rate. */
   learning_rate: number;
-  /** Steps over which it falls. */
+  /** Steps over which it falls to a tenth. */
   horizon: number;
   /** Whether arms keep what they prune, so that it can come back. */
   keep?: boolean;
@@ -57,7 +57,7 @@ export class Lockstep implements Disposable {
   readonly #materials: Materials;
   readonly #recorder: Recorder;
   readonly #batches: TrainBatches;
-  readonly #schedule: Schedule;
+  #schedule: Schedule;
   /** Learning rates of the steps that were not read yet. */
   readonly #rates: number[] = [];
   #arms: Arm[] = [];
@@ -78,6 +78,11 @@ export class Lockstep implements Disposable {
       decay: "linear",
       floor: learning_rate / 10,
     };
+  }
+
+  /** Keeps the learning rate where it is highest, from its warm-up on. */
+  holdRate(): void {
+    this.#schedule = { ...this.#schedule, decay: "constant" };
   }
 
   /** The arms, the one under study first. */

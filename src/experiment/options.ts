@@ -44,7 +44,10 @@ export interface ExperimentOptions {
   readonly seed: number;
   /** AdamW's highest rate. */
   readonly learning_rate: number;
-  /** Optimizer steps over which the learning rate falls to 0; 0 for all that the options plan. */
+  /**
+   * Optimizer steps over which the learning rate falls to a tenth; 0 for all that are planned. Step by
+   * step nothing is planned: then 0 holds it.
+   */
   readonly training_steps: number;
   /** Most optimizer steps before the first pruning; fewer where the loss is stable earlier. */
   readonly warmup_steps: number;
