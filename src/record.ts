@@ -175,6 +175,8 @@ export interface CycleResult {
   loss_after_pruning: number;
   /** The same after this cycle's fine-tuning. */
   loss_after_finetuning: number;
+  /** Optimizer steps of its fine-tuning. */
+  training_steps: number;
   /** The unpruned twin's, after the same fine-tuning steps, where controls ran. */
   unpruned_twin_loss?: number;
   /** Random pruning's, after the same steps and at the same level, where controls ran. */
@@ -209,6 +211,11 @@ export interface Results {
   pruned_heads: [number, number][];
   /** What each cycle did, on validation text. */
   cycles: CycleResult[];
+  /**
+   * Whether it ran as its options plan; else step by step, where the learning rate stays unless
+   * `training_steps` was given, and `pruning_level` is each cycle's share.
+   */
+  planned: boolean;
   /** Loss with every head computed, and the gates of pruned ones at 0; agrees with the next two. */
   masked_loss: number;
   /** Loss with pruned heads not computed: the model as it was trained. */

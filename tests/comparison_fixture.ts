@@ -15,6 +15,7 @@ export interface MadeRun {
   removed?: number;
   total?: number;
   cycles?: CycleResult[];
+  planned?: boolean;
   /** Further options, or others. */
   config?: Record<string, unknown>;
   adapter?: string;
@@ -62,7 +63,10 @@ export async function makeRun(parent: string, name: string, made: MadeRun = {}):
   await put(
     "results.json",
     kind === "experiment"
-      ? { ...controls, ...heads, final_loss: loss, cycles: made.cycles ?? [], tokens_seen: 1000 }
+      ? {
+        ...{ ...controls, ...heads, final_loss: loss, tokens_seen: 1000 },
+        ...{ cycles: made.cycles ?? [], planned: made.planned ?? true },
+      }
       : { ...controls, ...heads, test_loss: loss, cycle_metrics: [] },
   );
   return dir;
@@ -77,6 +81,6 @@ export function madeCycle(
   return {
     ...{ cycle, sparsity, pruned_heads: [], active_heads: Math.round(32 * (1 - sparsity)) },
     ...{ loss_before: 4, loss_after_pruning: 4.2, loss_after_finetuning: 4 + own },
-    ...{ unpruned_twin_loss: 4 + twin, random_pruning_loss: 4 + random },
+    ...{ unpruned_twin_loss: 4 + twin, random_pruning_loss: 4 + random, training_steps: 20 },
   };
 }

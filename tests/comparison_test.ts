@@ -157,6 +157,31 @@ Deno.test("runs that differ in more than strategy, level and seed are not mixed"
   assert.match(differencesInWords(await compared(SIX)), /have the same configuration, model and/);
 });
 
+Deno.test("step by step, runs that trained otherwise are not seeds of one another", async () => {
+  const cycles = (training_steps: number) => [
+    { ...madeCycle(1, 0.25, { own: 0.1, twin: 0, random: 0.2 }), training_steps },
+  ];
+  const run = { strategy: "importance", twin: 4, planned: false };
+  const comparison = await compared({
+    short: { ...run, seed: 1, loss: 4.1, cycles: cycles(10) },
+    long: { ...run, seed: 2, loss: 3.9, cycles: cycles(1000) },
+    planned: { ...run, seed: 3, loss: 3.9, cycles: cycles(1000), planned: true },
+  });
+  assert.deepEqual(
+    comparison.series.map(({ name, groups }) => [name, groups[0].points.length]).sort(),
+    [["importance (A)", 1], ["importance (B)", 1], ["importance (C)", 1]],
+  );
+  assert.match(differencesInWords(comparison), /training steps of each cycle/);
+});
+
+Deno.test("two runs of one seed are no spread", async () => {
+  const run = { strategy: "importance", seed: 1, twin: 4 };
+  const svg = comparisonFigure(
+    await compared({ a: { ...run, loss: 4.1 }, b: { ...run, loss: 4.2 } }),
+  )!;
+  assert.doesNotMatch(svg, /importance, spread/);
+});
+
 Deno.test("integrated runs are a series of their controller, by the heads they ended with", async () => {
   const both = { kind: "integration", strategy: "mlp", twin: 4, random: 4.1 } as const;
   const comparison = await compared({
@@ -197,6 +222,9 @@ Deno.test("the figures hold every seed once, the floor and the twin's line", asy
   assert.equal(marks(path, "importance, level 25 %, after a cycle"), 2);
   // entropy: 0.05, 0.1 and 0.06 at the end, half as much after the first cycle
   assert.match(path, /entropy to 25 %: \+0\.0350 at 12\.5 %, \+0\.0700 at 25 %/);
+  // random pruning beside both strategies, cycle by cycle
+  const floor = comparison.trajectories.find((one) => one.floor)!;
+  floor.points.forEach(({ value }, i) => close(value, [0.05, 0.1][i]));
   assert.equal(trajectoryFigure(await compared(SIX)), undefined);
 });
 

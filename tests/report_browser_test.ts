@@ -128,6 +128,63 @@ browserTest("play goes through the moments, and ends at the last", async () => {
   });
 });
 
+browserTest(
+  "a head's mark is of what it is then: not of what came later, nor of what was undone",
+  async () => {
+    const run = syntheticRun();
+    const [layer, head] = run.results!.pruned_heads[0];
+    const row = run.events.find((one) =>
+      one.event === "prune" && one.layer === layer && one.head === head
+    )!;
+    // It is pruned once more in cycle 3, and so it was in a cycle 2 that was rolled back.
+    const again = (cycle: number) => ({ ...row, cycle, step: 300 * cycle - 100 });
+    const at = (cycle: number) =>
+      run.events.findIndex((one) => one.event === "prune" && one.cycle === cycle);
+    run.events.splice(at(3), 0, again(3));
+    run.events.splice(at(2), 0, again(2), {
+      ...{ event: "rollback", reason: "worse", cycle: 2, step: 500, time: 1, arm: "pruned" },
+    });
+    await withReport(pageHtml(renderPage(run)), async (page) => {
+      const panel = page.locator(".heads-panel");
+      const button = panel.getByRole("button", { name: `layer ${layer}, head ${head}:` });
+      assert.equal(await button.innerText(), "−3");
+      await panel.locator("input").press("ArrowLeft"); // before cycle 3
+      assert.equal(await button.innerText(), "−1");
+      await button.click();
+      const told = await panel.locator(".history li").allInnerTexts();
+      assert.deepEqual(told.map((line) => /undone/.test(line)), [false, true, false]);
+      // Moving through the moments is no news of the head: nothing is read out again.
+      await page.evaluate(() => {
+        const counter = new MutationObserver(() => document.body.dataset.news = "some");
+        counter.observe(document.querySelector(".picked")!, { childList: true, subtree: true });
+      });
+      await panel.locator("input").press("ArrowLeft");
+      assert.equal(await page.evaluate(() => document.body.dataset.news), undefined);
+      // A logarithmic ramp: the middle of its colours is the geometric mean of its ends.
+      await panel.locator("select").selectOption("gradient");
+      const { low, high, data, ramp } = await page.evaluate(() => {
+        const story = JSON.parse(document.querySelector(".heads-panel script")!.textContent!);
+        const { low, high } = story.metrics.find(({ name }: { name: string }) =>
+          name === "gradient"
+        );
+        return { low, high, data: story.moments[1].values.gradient as number[], ramp: story.ramp };
+      });
+      const i = data.findIndex((value) => value !== null);
+      const place = Math.log(data[i] / low) / Math.log(high / low);
+      const expected = ramp[Math.round(place * (ramp.length - 1))];
+      const seen = await panel.locator("table.heads button").nth(i).evaluate((cell) =>
+        cell.style.background
+      );
+      const written = await page.evaluate((colour) => {
+        const probe = document.createElement("i");
+        probe.style.background = colour;
+        return probe.style.background;
+      }, expected);
+      assert.equal(seen, written);
+    });
+  },
+);
+
 browserTest("an integrated run's page: heads that grew back say so", async () => {
   const run = syntheticIntegration();
   await withReport(pageHtml(renderIntegration(run)), async (page) => {

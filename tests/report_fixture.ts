@@ -143,6 +143,7 @@ export function syntheticRun(shape: Shape = {}): RunRecord {
     cycleResults.push({
       ...{ cycle, pruned_heads: gone, ...rest("pruned"), loss_before: before },
       ...{ loss_after_pruning: after, loss_after_finetuning: recovered },
+      training_steps: finetuning,
       ...(controls ? { unpruned_twin_loss: twin, random_pruning_loss: randomly } : {}),
     });
     before = recovered;
@@ -192,7 +193,7 @@ export function syntheticRun(shape: Shape = {}): RunRecord {
     ...{ active_heads: total - pruned.length, total_heads: total, pruned_heads: pruned },
     ...{ final_sparsity: pruned.length / total, cycles: cycleResults },
     ...{ masked_loss: final_loss, compacted_loss: final_loss + 3e-7, reloaded_loss: final_loss },
-    ...{ tokens_seen: step * 256, execution_time_s: 287.4, seed: 7 },
+    ...{ tokens_seen: step * 256, execution_time_s: 287.4, seed: 7, planned: true },
   };
   return run;
 }

@@ -3,16 +3,16 @@ import { join } from "node:path";
 import { type Arm, headCsvHeader, headCsvLine, type RunRecord } from "../src/record.ts";
 import { differenceFigure, sparsityFigure, validationFigure } from "../src/report/curves.ts";
 import { cyclesOf } from "../src/report/cycle_results.ts";
-import { cyclesFigure, impactFigure } from "../src/report/cycles.ts";
+import { cyclesFigure, impactFigure, recovery } from "../src/report/cycles.ts";
 import { drawFigures, FIGURE_NAMES } from "../src/report/figures.ts";
 import { gatesFigure } from "../src/report/gates.ts";
 import { lifeCycles, lifeFigure } from "../src/report/life.ts";
 import { mapsFigure } from "../src/report/maps.ts";
-import { lossesTable } from "../src/report/numbers.ts";
+import { headsLeftTable, lossesTable, phasesTable } from "../src/report/numbers.ts";
 import { pageHtml } from "../src/report/document.ts";
 import { renderPage } from "../src/report/page.ts";
 import { readRun } from "../src/report/read.ts";
-import { differenceFromTwin, smooth, trainingCurve } from "../src/report/series.ts";
+import { differenceFromTwin, pruneMarks, smooth, trainingCurve } from "../src/report/series.ts";
 import { verdict } from "../src/report/verdict.ts";
 import { headStory } from "../src/report/story.ts";
 import { timelineFigure } from "../src/report/timeline.ts";
@@ -129,6 +129,8 @@ Deno.test("the story: states at every moment, why heads went, and what a rollbac
   assert.equal(first.undone, false);
 
   // The first head grows back in cycle 2, which is then rolled back; in cycle 3 it stays.
+  const importance = moments[0].values.importance![0]!;
+  assert.equal(importance, run.heads[0].gate_grad_abs! * run.heads[0].gate!);
   const grow = (cycle: number) => ({
     ...{ event: "grow" as const, layer, head, cycle, step: 200 + 300 * (cycle - 1), time: 1 },
     ...{ strategy: "hebbian", regrowth: "warm" as const, score: 0.5, rank: 1, of: 3 },
@@ -151,6 +153,39 @@ Deno.test("the story: states at every moment, why heads went, and what a rollbac
     ["grow", true],
     ["grow", false],
   ]);
+  // What was pruned at random in a control is no part of the story.
+  const control = more.map((row) => ({ ...row, arm: "random_pruning" as const }));
+  const others = headStory({ events: control, heads: run.heads.slice(0, 32) })!;
+  assert.ok(others.moments.every(({ states }) => states.every((state) => state === "live")));
+  // Where nothing was measured after the last changes, a moment tells how heads stand then.
+  const early = headStory({
+    events: more.filter(({ cycle }) => cycle === 1),
+    heads: heads.slice(0, 32),
+  })!;
+  assert.deepEqual(early.moments.map(({ when }) => when), ["before", "end"]);
+  assert.equal(early.moments[1].states.filter((state) => state === "pruned").length, 3);
+  // A head that a rollback took back to life was never cut.
+  const undone = [
+    ...run.events.filter((row) => row.event === "prune" && row.cycle === 1),
+    {
+      event: "rollback" as const,
+      reason: "worse",
+      cycle: 1,
+      step: 200,
+      time: 1,
+      arm: "pruned" as const,
+    },
+  ];
+  const back = headStory({
+    events: undone,
+    heads: [
+      ...heads.slice(0, 32),
+      ...heads.slice(0, 32).map(
+        (row) => ({ ...row, step: 500, cycle: 2 }),
+      ),
+    ],
+  })!;
+  assert.ok(back.moments[1].states.every((state) => state === "live"), "not regrown");
   // The rollback also undid what cycle 2 had pruned.
   const states = story.moments.map((moment) => moment.states);
   assert.equal(states[2].filter((state) => state === "pruned").length, 3);
@@ -198,13 +233,79 @@ Deno.test("what pruning cost and what fine-tuning brought back, by hand", () => 
   const run = syntheticRun();
   const svg = impactFigure(run)!;
   for (const label of ["pruning", "fine-tuning"]) assert.equal(marks(svg, label), 3);
+  // Many cycles leave no room for numbers; the table has them.
+  const many = impactFigure(syntheticRun({ cycles: 8, finetuning: 30, L: 6, NH: 12 }))!;
+  assert.equal(marks(many, "pruning"), 8);
+  assert.doesNotMatch(many, />[+−]0\.\d{4}</);
   assert.equal(marks(svg, "unpruned twin"), 3);
   const [one, two] = run.results!.cycles;
   const change = (value: number) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(4)}`;
-  assert.ok(svg.includes(`3 heads pruned: ${change(one.loss_after_pruning - one.loss_before)}<`));
+  assert.ok(svg.includes(`>${change(one.loss_after_pruning - one.loss_before)}<`));
   // The twin's change is over the cycle: from its own loss at the end of the one before.
   const twin = two.unpruned_twin_loss! - one.unpruned_twin_loss!;
   assert.ok(svg.includes(`cycle 2, unpruned twin: ${change(twin)}<`));
+});
+
+Deno.test("what came back of what pruning cost, by hand", () => {
+  const cycle = (after: number, end: number) =>
+    recovery({
+      ...{ cycle: 1, pruned_heads: [], active_heads: 1, sparsity: 0, training_steps: 1 },
+      ...{ loss_before: 3, loss_after_pruning: after, loss_after_finetuning: end },
+    });
+  assert.equal(cycle(3.4, 3.1), "75 %");
+  assert.equal(cycle(3.4, 3.6), "−50 %");
+  assert.equal(cycle(3.4, 2.9), "more than all");
+  assert.equal(cycle(2.9, 2.8), undefined, "pruning cost nothing");
+});
+
+Deno.test("a head that grew back was pruned all the same: the marks count what went", () => {
+  const run = syntheticRun();
+  const [layer, head] = run.results!.pruned_heads[0];
+  const row = {
+    ...{
+      event: "grow" as const,
+      layer,
+      head,
+      cycle: 2,
+      step: 500,
+      time: 1,
+      arm: "pruned" as const,
+    },
+    ...{ strategy: "hebbian", regrowth: "warm" as const, score: 0.5, rank: 1, of: 3 },
+  };
+  const grown = { ...run, events: [...run.events, row] };
+  assert.deepEqual(pruneMarks(grown).map(({ heads }) => heads), [3, 3, 3]);
+});
+
+Deno.test("phases and sparsity in numbers, by hand", () => {
+  const run = syntheticRun({ cycles: 2, warmup: 40, finetuning: 30 });
+  const cells = (html: string) =>
+    html.split("<tr>").slice(2)
+      .map((row) => [...row.matchAll(/<td>([^<]*)</g)].map(([, text]) => text));
+  const prunings = cells(phasesTable(run).text).filter(([phase]) => phase === "pruning");
+  assert.deepEqual(prunings, [["pruning", "1", "40", "40", "4"], [
+    "pruning",
+    "2",
+    "70",
+    "70",
+    "4",
+  ]]);
+  assert.deepEqual(cells(headsLeftTable(run, 32).text), [
+    ["0", "32", "0 %"],
+    ["40", "28", "12.5 %"],
+    ["70", "24", "25 %"],
+  ]);
+});
+
+Deno.test("a warm-up under way is not over, and one without an end in sight says so", () => {
+  const run = syntheticRun({ finished: false });
+  const until = (step: number) => ({
+    ...run,
+    metrics: run.metrics.filter((row) => row.step < step),
+    events: run.events.filter((row) => row.step < step && row.event !== "stable"),
+  });
+  assert.match(warmupFigure(until(60))!, /It is not over yet/);
+  assert.match(warmupFigure(until(400))!, /never called stable: it took all of its steps/);
 });
 
 Deno.test("the numbers behind the figures: every evaluation, side by side with the controls'", () => {

@@ -40,6 +40,10 @@ Deno.test("the demo's steps, one call each", async () => {
   await assert.rejects(experiment.runPruningCycle(), /Warm up first/);
   assert.equal(experiment.device, gpu.info.name);
   assert.equal(experiment.getEnvironmentInfo().adapter, gpu.info.name);
+  assert.deepEqual(
+    await NeuralPlasticityExperiment.getEnvironmentInfo(),
+    experiment.getEnvironmentInfo(),
+  );
 
   const warm = await experiment.runWarmup(warmup);
   assert.equal(warm.losses.length, warm.total_steps);
@@ -57,6 +61,10 @@ Deno.test("the demo's steps, one call each", async () => {
 
   const analysis = await experiment.analyzeAttention();
   assert.deepEqual(analysis.model_structure, [2, 4]);
+  assert.equal(experiment.entropyValues, analysis.entropy_values);
+  assert.equal(experiment.gradNormValues, analysis.grad_norm_values);
+  assert.equal(experiment.modelName, modelDir);
+  assert.ok(experiment.trainingExamples > 1 && experiment.validationExamples === 8);
   for (const values of [analysis.entropy_values, analysis.grad_norm_values]) {
     assert.deepEqual(values.map((row) => row.length), [4, 4]);
     assert.ok(values.flat().every((value) => value! > 0));
@@ -183,6 +191,12 @@ Deno.test("a folder that is named goes on where its experiment was, with the sam
   // the analysis before a cycle that has pruned is what the pruning was decided on
   using thrice = new NeuralPlasticityExperiment({ ...rest, runDir });
   assert.deepEqual(await steps(thrice), expected, "as often as it is opened");
+  // what was done is not done otherwise, and that is said
+  const said: string[] = [];
+  using other = new NeuralPlasticityExperiment({ ...rest, runDir, onMessage: (l) => said.push(l) });
+  await other.setup();
+  await other.runPruningCycle({ trainingSteps: 50 });
+  assert.match(said.join(), /cycle 1 was done before, with 6 training steps instead of 50/);
 });
 
 Deno.test("a named folder refuses another experiment, and what is not one, and stays as it was", async () => {
@@ -297,6 +311,10 @@ Deno.test("the whole experiment in one call reads the test text once", async () 
   assert.equal(results.unpruned_twin_metrics!.loss, written.unpruned_twin_loss);
   assert.equal(written.cycles.length, 1);
   assert.equal(written.cycles[0].analysis, undefined, "results.json holds what it documents");
+  assert.equal(written.cycles[0].training_steps, 4);
+  assert.equal(written.planned, false);
+  // The baseline is of validation text: the test text's perplexity must not stand beside it.
+  assert.throws(() => experiment.finalPerplexity, /Call evaluate\(\) first/);
 });
 
 Deno.test("everything that is recorded is told, by iterator and callback alike", async () => {

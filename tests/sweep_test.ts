@@ -1,5 +1,6 @@
 /** Sweeps on a tiny model: the grid, stopping and going on, runs that fail. */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { prepareSweep, Sweep, type SweepConfig } from "../src/experiment/sweep.ts";
 import {
@@ -133,6 +134,22 @@ Deno.test("killed before it noted that a run had ended, a sweep does not do it t
     await Deno.readTextFile(join(copy, record.runs[2].folder!, "results.json")),
     started,
   );
+});
+
+Deno.test("a run whose folder was deleted is run anew, with the same bits; the page follows each run", async () => {
+  const copy = join(dir, "deleted");
+  await copyFolder(whole.sweep.dir, copy);
+  const { runs: [first] } = await planOf(copy);
+  await Deno.remove(join(copy, first.folder!), { recursive: true });
+  await Deno.remove(join(copy, "report.html"));
+  const pages: boolean[] = [];
+  const sweep = await Sweep.resume(copy, {
+    gpu,
+    onRunEnd: () => pages.push(existsSync(join(copy, "report.html"))),
+  });
+  await sweep.run();
+  assert.deepEqual(pages, [true], "one run, and its page");
+  assert.deepEqual(await outcome(copy), await outcome(whole.sweep.dir));
 });
 
 Deno.test("a run that fails is recorded, the next ones run, and it is tried again", async () => {

@@ -166,9 +166,8 @@ export class ExperimentRun implements Disposable {
       folder: this.folder,
       arms: lockstep.arms,
       gates: lockstep.pruned.effectiveGates,
-      cycles: cursor.cycles.map(({ analysis: _, training_steps: __, train_loss: ___, ...own }) =>
-        own
-      ),
+      cycles: cursor.cycles.map(({ analysis: _, train_loss: __, ...own }) => own),
+      planned: this.#planned,
       prunedHeads: cursor.prunedHeads,
       tokensSeen: lockstep.tokensSeen,
       elapsed: () => this.#elapsed(),

@@ -29,6 +29,7 @@ export interface Finished {
   /** The controller's gates, L * NH; 0 for pruned heads. */
   gates: Float32Array;
   cycles: CycleResult[];
+  planned: boolean;
   prunedHeads: [number, number][];
   tokensSeen: number;
   elapsed(): number;
@@ -110,6 +111,7 @@ export async function finish(run: Finished): Promise<Results> {
     compacted_loss: compactedLoss,
     reloaded_loss: reloadedLoss,
     tokens_seen: run.tokensSeen,
+    planned: run.planned,
     execution_time_s: Math.round(run.elapsed() * 10) / 10,
     seed: options.seed,
   };

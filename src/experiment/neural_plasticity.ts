@@ -27,7 +27,12 @@ import type {
 } from "./experiment_results.ts";
 import { type ExperimentRun, headRows } from "./experiment_run.ts";
 import type { RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
-import { checkOptions, type ExperimentOptions, type PruningModeName } from "./options.ts";
+import {
+  checkOptions,
+  type DeviceChoice,
+  type ExperimentOptions,
+  type PruningModeName,
+} from "./options.ts";
 import {
   environmentRecord,
   openExperiment,
@@ -137,6 +142,7 @@ export class NeuralPlasticityExperiment implements Disposable {
   /** Cycles whose results have been returned since the folder was opened. */
   #returned = 0;
   #final: LossMetrics | undefined;
+  #analysis: AttentionAnalysis | undefined;
   readonly #events = new EventQueue<ExperimentEvent>();
 
   /**
@@ -192,16 +198,12 @@ export class NeuralPlasticityExperiment implements Disposable {
    */
   async setup(): Promise<this> {
     if (this.#run) return this;
-    const { runDir, verbose, onMessage, onProgress, onMetric, onEvent } = this.#config;
+    const { runDir, verbose, onProgress, onMetric, onEvent } = this.#config;
     const gpu = this.#config.gpu ??
       this.#owned.use(await Gpu.open({ device: this.options.device }));
     const queue = this.#events;
     const listeners: RunListeners = {
-      onMessage(line) {
-        onMessage?.(line);
-        if (verbose) console.error(line);
-        queue.push({ kind: "message", line });
-      },
+      onMessage: (line) => this.#tell(line),
       onProgress(progress) {
         onProgress?.(progress);
         queue.push({ kind: "progress", progress });
@@ -257,6 +259,31 @@ export class NeuralPlasticityExperiment implements Disposable {
   get device(): string {
     if (!this.#gpu) throw new TypeError("Call setup() first");
     return this.#gpu.info.name;
+  }
+
+  /** `embedded`, or where the model came from. */
+  get modelName(): string {
+    return this.options.model_name;
+  }
+
+  /** Sequences of the training text, each of `max_length` tokens. */
+  get trainingExamples(): number {
+    return Math.floor(this.run.materials.parts.train.length / this.options.max_length);
+  }
+
+  /** Windows of the validation text that each evaluation reads. */
+  get validationExamples(): number {
+    return this.run.materials.validation.length;
+  }
+
+  /** Attention entropy of every head at the last {@linkcode NeuralPlasticityExperiment.analyzeAttention}. */
+  get entropyValues(): (number | null)[][] {
+    return this.#analyzed().entropy_values;
+  }
+
+  /** Gradient norm of every head at the last {@linkcode NeuralPlasticityExperiment.analyzeAttention}. */
+  get gradNormValues(): (number | null)[][] {
+    return this.#analyzed().grad_norm_values;
   }
 
   /** Validation loss after warm-up, before any pruning. */
@@ -328,7 +355,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     const arm = this.run.arms[0], { L, NH } = arm.config, { gates } = this.run;
     const known = this.run.analysisOf(this.#returned + 1);
     if (known) {
-      return {
+      return this.#analysis = {
         entropy_values: known.entropy,
         grad_norm_values: known.grad_norm,
         importance_values: known.importance,
@@ -341,7 +368,7 @@ export class NeuralPlasticityExperiment implements Disposable {
       random: () => 0,
       ...(signal && { signal }),
     });
-    return {
+    return this.#analysis = {
       entropy_values: headRows(arm.config, metrics.entropy),
       grad_norm_values: headRows(arm.config, metrics.gradNorm),
       importance_values: headRows(arm.config, importanceScores(metrics, gates)),
@@ -369,6 +396,12 @@ export class NeuralPlasticityExperiment implements Disposable {
     const start = run.materials.model.live.flat().length;
     const each = Math.max(1, Math.floor(L * NH * this.options.pruning_level + 1e-9));
     const gone = L * NH - start + each * (this.#returned + 1);
+    if (done && done.training_steps !== trainingSteps) {
+      this.#tell(
+        `cycle ${done.cycle} was done before, with ${done.training_steps} training steps instead of ` +
+          `${trainingSteps}: these are its results`,
+      );
+    }
     const ended = done ?? await run.cycle({ gone, steps: trainingSteps }, signal);
     this.#returned++;
     return cycleResults(ended, this.run, this.options);
@@ -520,7 +553,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     }
     const results = await this.finish({ ...(signal && { signal }) });
     const baseline_metrics = metrics(results.baseline_loss);
-    const final_metrics = this.#final = metrics(results.final_loss);
+    const final_metrics = metrics(results.final_loss);
     const { perplexity } = baseline_metrics;
     return {
       baseline_metrics,
@@ -545,10 +578,33 @@ export class NeuralPlasticityExperiment implements Disposable {
     return await this.run.run(signal);
   }
 
+  /**
+   * What numbers would be measured on, before there is an experiment: opens a device, and closes it.
+   *
+   * @throws {GpuError} If there is none.
+   */
+  static async getEnvironmentInfo(
+    { device = "auto" }: { device?: DeviceChoice } = {},
+  ): Promise<Record<string, unknown>> {
+    using gpu = await Gpu.open({ device });
+    return { ...environmentRecord(gpu), deno: Deno.version.deno };
+  }
+
   /** What numbers are measured on. */
   getEnvironmentInfo(): Record<string, unknown> {
     if (!this.#gpu) throw new TypeError("Call setup() first");
     return { ...environmentRecord(this.#gpu), deno: Deno.version.deno };
+  }
+
+  #tell(line: string): void {
+    this.#config.onMessage?.(line);
+    if (this.#config.verbose) console.error(line);
+    this.#events.push({ kind: "message", line });
+  }
+
+  #analyzed(): AttentionAnalysis {
+    if (!this.#analysis) throw new TypeError("Call analyzeAttention() first");
+    return this.#analysis;
   }
 
   #warm(): WarmedUp {

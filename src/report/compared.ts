@@ -46,6 +46,8 @@ export interface ComparedRun {
   /** What the pruned model was trained on: a measure of its steps. */
   tokens?: number;
   cycles: readonly CycleResult[];
+  /** Whether it ran as its options plan, where that is known. */
+  planned?: boolean;
   /** Every option; absent where there is no folder yet. */
   config?: Record<string, unknown>;
   data?: DataRecord;
@@ -120,6 +122,7 @@ function experimentOf(run: RunRecord): Found {
     ...headsOf(results),
     ...(measured(results?.tokens_seen) && { tokens: results.tokens_seen }),
     cycles: results?.cycles ?? [],
+    ...(results?.planned !== undefined && { planned: results.planned }),
     ...{ config, data, environment, finished: results !== undefined },
   };
 }

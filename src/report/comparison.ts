@@ -196,8 +196,8 @@ function seedCount(group: Group): string {
   return runs === seeds ? String(seeds) : `${seeds} (${runs} runs)`;
 }
 
-function spreadOnly({ points }: Group, value: number): string | undefined {
-  return points.length > 1 ? signed(value) : undefined;
+function spreadOnly(group: Group, value: number): string | undefined {
+  return seedsOf(group) > 1 ? signed(value) : undefined;
 }
 
 function runsTable({ runs, variantOf }: Comparison): Html {

@@ -3,7 +3,14 @@
  *
  * @module
  */
-import type { Comparison, Group, SeedPoint, Series, Trajectory } from "./comparing.ts";
+import {
+  type Comparison,
+  type Group,
+  type SeedPoint,
+  seedsOf,
+  type Series,
+  type Trajectory,
+} from "./comparing.ts";
 import { Plot } from "./deps.ts";
 import { endLabels, type LineEnd } from "./labels.ts";
 import type { Html } from "./html.ts";
@@ -116,7 +123,7 @@ function seriesMarks(
   { shift, cap }: { shift: number; cap: number },
 ): Plot.Markish[] {
   const x = ({ share }: { share: number }) => share + shift;
-  const spread = groups.filter(({ points }) => points.length > 1);
+  const spread = groups.filter((group) => seedsOf(group) > 1);
   const seeds = spread.flatMap(({ points }) => points);
   const paint = fill
     ? { fill: colour, stroke: "var(--paper)", strokeWidth: 0.8 }

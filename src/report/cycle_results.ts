@@ -46,6 +46,7 @@ function cycleOf(run: RunRecord, cycle: number): CycleResult | undefined {
     loss_before: before.eval_loss!,
     loss_after_pruning: after.eval_loss!,
     loss_after_finetuning: end.eval_loss!,
+    training_steps: end.step - after.step,
     ...(twin && { unpruned_twin_loss: twin.eval_loss }),
     ...(random && { random_pruning_loss: random.eval_loss }),
   };

@@ -101,6 +101,21 @@ export function impactFigure(run: RunRecord): string | undefined {
     twin: minusOf(cycle.unpruned_twin_loss, cycles[i - 1]?.unpruned_twin_loss ?? cycle.loss_before),
   }));
   const trained = rises.filter(({ after }) => measured(after));
+  // Two numbers a cycle need their room; the table under the figure has them too.
+  const { width, marginLeft, marginRight } = FRAME.size;
+  const roomy = (width - marginLeft - marginRight) / cycles.length >= 160;
+  const numbers = [
+    Plot.text(rises, {
+      ...{ x: ({ cycle }) => cycle - 0.1, y: "impact", textAnchor: "end" },
+      text: ({ impact }) => signed(impact),
+      fill: "var(--ink)",
+    }),
+    Plot.text(trained, {
+      ...{ x: ({ cycle }) => cycle + 0.21, y: "after", textAnchor: "start" },
+      text: ({ after }) => signed(after!),
+      fill: "var(--ink)",
+    }),
+  ];
   const twins = rises.filter(({ twin }) => measured(twin));
   const first = cycles[0].cycle, last = cycles.at(-1)!.cycle;
   return draw({
@@ -152,18 +167,7 @@ export function impactFigure(run: RunRecord): string | undefined {
         ariaDescription: ARM_NAMES.unpruned_twin,
         title: ({ cycle, twin }) => `cycle ${cycle}, unpruned twin: ${signed(twin!)}`,
       }),
-      Plot.text(rises, {
-        ...{ x: ({ cycle }) => cycle - 0.1, y: "impact", textAnchor: "end" },
-        text: ({ impact, pruned_heads }) =>
-          `${plural(pruned_heads.length, "head")} pruned: ${signed(impact)}`,
-        fill: "var(--ink)",
-      }),
-      Plot.text(trained, {
-        ...{ x: ({ cycle }) => cycle + 0.21, y: "after", textAnchor: "start" },
-        text: ({ after, twin }) =>
-          signed(after!) + (measured(twin) ? ` (twin ${signed(twin)})` : ""),
-        fill: "var(--ink)",
-      }),
+      ...(roomy ? numbers : []),
       key(
         [
           { label: "pruning", sample: arrowSample("var(--pruning)", true) },

@@ -34,12 +34,12 @@ const RECIPES = {
         "Dots: validation loss. Thin: training loss on the same batch" +
         (window > 1 ? `, mean of about ${window} steps.` : ".");
     },
-    numbers: lossesTable,
   },
   validation: {
     title: "Validation loss and perplexity",
     draw: validationFigure,
     caption: () => "Perplexity is exp(loss): one curve, two scales.",
+    numbers: lossesTable,
   },
   sparsity: {
     title: "Active heads and sparsity",

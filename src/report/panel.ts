@@ -56,8 +56,11 @@ ${grid(story)}
   }
 <span class="ramp" hidden></span></p>
 </div>
-<div class="history" aria-live="polite"><p class="quiet" hidden>Pick a head, by click or with the
+<div class="history">
+<div class="picked" aria-live="polite"><p class="quiet" hidden>Pick a head, by click or with the
 arrow keys and Enter, and its history stands here.</p></div>
+<div class="measured wide" tabindex="0" role="group" aria-label="Measurements of this head" hidden></div>
+</div>
 </div>
 <script type="application/json">${new Html(json(panelData(story, metrics)))}</script>
 </div>
@@ -114,6 +117,7 @@ function panelData(story: HeadStory, metrics: readonly StoryMetric[]) {
       name: momentName(moment),
       step: moment.step,
       cycle: moment.cycle,
+      when: moment.when,
       states: moment.states.map((state) => LETTERS[state]).join(""),
       values: Object.fromEntries(metrics.flatMap((name) => {
         const list = moment.values[name];

@@ -88,7 +88,9 @@ export function deaths(run: { events: readonly EventRow[] }): Map<string, Death>
 /** The moments at which the pruned arm lost heads. */
 export function pruneMarks(run: RunRecord): PruneMark[] {
   const marks = new Map<string, PruneMark>();
-  for (const { step, cycle } of deaths(run).values()) {
+  for (const row of run.events) {
+    if (row.arm !== "pruned" || row.event !== "prune") continue;
+    const { step, cycle } = row;
     const key = `${step},${cycle}`;
     const mark = marks.get(key) ?? { step, cycle, heads: 0 };
     mark.heads++;

@@ -70,7 +70,7 @@ select option{background:var(--paper)}
 .legend{font-size:.8125rem;line-height:1.5;color:var(--quiet);margin:.75rem 0}
 .strip{display:inline-block;width:7rem;height:.55rem;vertical-align:baseline}
 .history h3{margin-bottom:.4rem}.history ul{margin:0 0 .75rem;padding-left:1.1rem;font-size:.875rem}
-.history .wide{max-height:20rem;overflow:auto}.history table{margin:0;font-size:.8125rem}
+.measured{max-height:20rem;overflow:auto}.measured[hidden]{display:none}.history table{margin:0;font-size:.8125rem}
 .history th:first-child{white-space:nowrap}.history thead th{position:sticky;top:0;background:var(--paper)}
 [aria-current] th,[aria-current] td{background:color-mix(in srgb,var(--warmup) 16%,var(--paper));color:var(--ink)}
 blockquote{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.9375rem}
@@ -84,6 +84,6 @@ main{padding-top:2rem}h1{font-size:1.375rem}.pair,.heads-panel .pair{grid-templa
 html{font-size:10.5pt;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 main{max-width:none;padding:0}section{margin-top:2rem}
 figure,tr,.sample{break-inside:avoid}h2,h3,h4{break-after:avoid}
-.drawing,.wide,.history .wide{overflow:visible;max-height:none}
-nav,.controls,details:not([open]){display:none}
+.drawing,.wide,.measured{overflow:visible;max-height:none}
+nav,.controls,.picked .quiet,details:not([open]){display:none}
 }`;

@@ -103,7 +103,9 @@ export function commonRecord<Key extends "data" | "environment">(
   return new Set(records.map(text)).size === 1 ? records[0] : undefined;
 }
 
-function settingOf({ config, data, kind }: ComparedRun): Map<string, string> | undefined {
+function settingOf(
+  { config, data, kind, cycles, planned }: ComparedRun,
+): Map<string, string> | undefined {
   if (!config) return undefined;
   const left = [...VARIED[kind], ...BESIDE, ...NAMED];
   const own = Object.entries(config).filter(([name]) => !left.includes(name));
@@ -114,7 +116,16 @@ function settingOf({ config, data, kind }: ComparedRun): Map<string, string> | u
     ["tokenizer (sha256)", short(data?.tokenizer_sha256)],
     ["text (sha256)", short(data?.sha256)],
     ["parts of the text", text(data?.parts)],
+    ...(kind === "experiment" ? course({ cycles, planned }) : []),
   ]);
+}
+
+/** What step by step is decided by arguments, which no option tells. */
+function course({ cycles, planned }: Pick<ComparedRun, "cycles" | "planned">): [string, string][] {
+  return [
+    ["training steps of each cycle", text(cycles.map(({ training_steps }) => training_steps))],
+    ["run", planned === undefined ? "unknown" : planned ? "as planned" : "step by step"],
+  ];
 }
 
 function where(environment: ComparedRun["environment"]): Record<string, unknown> {

@@ -158,9 +158,10 @@ export function warmupCaption(run: RunRecord): string {
 
 function stableWords(run: RunRecord): string {
   const [mark] = stabilityMarks(run);
-  return mark
-    ? `It was called stable at step ${mark.step}: ${mark.reason}.`
-    : "It was never called stable: it took all of its steps.";
+  if (mark) return `It was called stable at step ${mark.step}: ${mark.reason}.`;
+  return phaseBands(run).length > 1
+    ? "It was never called stable: it took all of its steps."
+    : "It is not over yet.";
 }
 
 /** The thirds in numbers. */

@@ -3,7 +3,7 @@
 (() => {
   /**
    * @typedef {{ name: string, label: string, unit: string, log: boolean, low: number, high: number }} Metric
-   * @typedef {{ name: string, step: number, cycle: number, states: string, values: Record<string, (number | null)[]> }} Moment
+   * @typedef {{ name: string, step: number, cycle: number, when: string, states: string, values: Record<string, (number | null)[]> }} Moment
    * @typedef {{ step: number, cycle: number, event: "prune" | "grow", reason: string, undone: boolean }} Change
    * @typedef {{ L: number, NH: number, ramp: string[], metrics: Metric[], moments: Moment[], events: Record<string, Change[]> }} Story
    */
@@ -35,6 +35,11 @@
     return made;
   }
 
+  /** @param {number} count */
+  function heads(count) {
+    return `${count} head${count === 1 ? "" : "s"} live`;
+  }
+
   /** @param {number} value */
   function write(value) {
     const text = String(Number(value.toPrecision(3)));
@@ -60,7 +65,8 @@
     const range = find(panel, "input", HTMLInputElement);
     const select = find(panel, "select", HTMLSelectElement);
     const play = find(panel, ".play", HTMLButtonElement);
-    const history = find(panel, ".history", HTMLElement);
+    const picked = find(panel, ".picked", HTMLElement);
+    const measured = find(panel, ".measured", HTMLElement);
     const legend = find(panel, ".ramp", HTMLElement);
     const table = find(panel, "table.heads", HTMLTableElement);
     const cells = [...table.querySelectorAll("button")];
@@ -75,7 +81,8 @@
       if (state === "l") return undefined;
       return (events[i] ?? []).filter((one) =>
         !one.undone && one.event === (state === "p" ? "prune" : "grow") &&
-        (one.cycle < at.cycle || (one.cycle === at.cycle && one.step <= at.step))
+        (one.cycle < at.cycle ||
+          (one.cycle === at.cycle && at.when !== "before" && one.step <= at.step))
       ).at(-1);
     }
 
@@ -118,9 +125,9 @@
       );
     }
 
-    /** What happened to the chosen head, and what it measured at every moment. */
-    function drawHistory() {
-      const i = chosen.head, invitation = history.querySelector(".quiet");
+    /** What happened to the chosen head. It is read out, so it changes only with the head. */
+    function drawPicked() {
+      const i = chosen.head, invitation = picked.querySelector(".quiet");
       if (i < 0) {
         if (invitation instanceof HTMLElement) invitation.hidden = false;
         return;
@@ -136,12 +143,19 @@
       );
       const list = element("ul");
       list.append(...(changes.length > 0 ? changes : [element("li", "Neither pruned nor grown.")]));
+      picked.replaceChildren(title, list);
+    }
+
+    /** What the chosen head measured at every moment. */
+    function drawMeasured() {
+      const i = chosen.head;
+      measured.hidden = i < 0;
+      if (i < 0) return;
       const body = element("tbody");
       moments.forEach((at, place) => {
         const row = element("tr");
-        const name = element("th", at.name, { scope: "row" });
         if (place === now()) row.setAttribute("aria-current", "true");
-        row.append(name, element("td", WORDS[at.states[i]]));
+        row.append(element("th", at.name, { scope: "row" }), element("td", WORDS[at.states[i]]));
         for (const { name } of metrics) {
           const value = at.values[name]?.[i];
           row.append(element("td", typeof value === "number" ? write(value) : ""));
@@ -158,18 +172,11 @@
       top.append(head);
       const whole = element("table", "", { class: "numbers" });
       whole.append(top, body);
-      const wide = element("div", "", {
-        class: "wide",
-        tabindex: "0",
-        role: "group",
-        "aria-label": "Measurements of this head",
-      });
-      wide.append(whole);
-      history.replaceChildren(title, list, wide);
+      measured.replaceChildren(whole);
       // The row of the moment is seen without moving the page.
       const current = body.querySelector("[aria-current]");
       if (current instanceof HTMLElement) {
-        wide.scrollTop = current.offsetTop - wide.clientHeight / 2;
+        measured.scrollTop = current.offsetTop - measured.clientHeight / 2;
       }
     }
 
@@ -180,11 +187,11 @@
       range.setAttribute("aria-valuetext", at.name);
       find(panel, "output", HTMLOutputElement).textContent = at.name;
       const of = (/** @type {string} */ letter) => at.states.split(letter).length - 1;
-      find(panel, ".sum", HTMLElement).textContent = `${of("l") + of("r")} heads live` +
+      find(panel, ".sum", HTMLElement).textContent = heads(of("l") + of("r")) +
         (of("r") > 0 ? `, ${of("r")} of them grown back` : "") + `, ${of("p")} pruned`;
       cells.forEach((_, i) => drawCell(i, at, metric));
       drawLegend(metric);
-      drawHistory();
+      drawMeasured();
     }
 
     function stop() {
@@ -196,6 +203,7 @@
     /** @param {number} i */
     function choose(i) {
       chosen.head = i;
+      drawPicked();
       draw();
     }
 
@@ -214,8 +222,9 @@
       chosen.moment = now() === moments.length - 1 ? 0 : now();
       play.textContent = "Pause";
       playing = setInterval(() => {
+        if (!panel.isConnected) return stop(); // a newer page stands in its place
         chosen.moment++;
-        if (!panel.isConnected || chosen.moment >= moments.length - 1) {
+        if (chosen.moment >= moments.length - 1) {
           chosen.moment = -1;
           stop();
         }
@@ -247,6 +256,7 @@
     if (![...select.options].some(({ value }) => value === chosen.show)) chosen.show = "state";
     select.value = chosen.show;
     controls.hidden = false;
+    drawPicked();
     draw();
   }
 
