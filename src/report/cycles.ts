@@ -111,7 +111,7 @@ export function impactFigure(run: RunRecord): string | undefined {
       fill: "var(--ink)",
     }),
     Plot.text(trained, {
-      ...{ x: ({ cycle }) => cycle + 0.21, y: "after", textAnchor: "start" },
+      ...{ x: ({ cycle }) => cycle + 0.06, y: "after", dx: 6, dy: 12, textAnchor: "end" },
       text: ({ after }) => signed(after!),
       fill: "var(--ink)",
     }),
@@ -120,16 +120,17 @@ export function impactFigure(run: RunRecord): string | undefined {
   const first = cycles[0].cycle, last = cycles.at(-1)!.cycle;
   return draw({
     ...FRAME.size,
-    height: 260,
+    marginLeft: 78, // a minus sign, and three digits after the point
+    height: 270,
     marginTop: 32,
     marginBottom: FRAME.bottom,
     x: { domain: [first - 0.5, last + 0.5] },
-    y: { nice: true, inset: 14, zero: true },
+    y: { nice: true, inset: 20, zero: true },
     marks: [
       Plot.gridY({ stroke: "var(--rule)", strokeOpacity: 1, ticks: 6 }),
       Plot.axisY({
         label: "change of the validation loss",
-        labelOffset: 58,
+        labelOffset: 70,
         labelAnchor: "center",
         labelArrow: "none",
         tickSize: 0,
@@ -179,7 +180,7 @@ export function impactFigure(run: RunRecord): string | undefined {
             }]
             : []),
         ],
-        FRAME.size.marginLeft,
+        78,
         12,
       ),
     ],
