@@ -10,6 +10,9 @@ import { checkEntry, checkHubPath, COMMIT, type HubCache, sizeOf } from "./hub_c
 import { type HubClient, HubError } from "./hub_http.ts";
 import type { HubEntry, HubOptions } from "./hub_types.ts";
 
+/** How often the first question is asked: a wrong name, or no network, is soon said. */
+const COMMIT_TRIES = 3;
+
 const OFFLINE = "HF_HUB_OFFLINE is set, so the hub is not asked";
 
 /** What opening a repository works with. */
@@ -82,7 +85,7 @@ async function askCommit({ client }: Context, kept: boolean): Promise<string> {
     revision,
     additionalFields: ["sha" as const],
     hubUrl: endpoint,
-    fetch: kept ? client.fetchOnce : client.fetch,
+    fetch: client.asking(kept ? 1 : COMMIT_TRIES),
   };
   const asking = type === "dataset" ? datasetInfo(question) : modelInfo(question);
   const { sha } = await asking.catch((error) => {
@@ -103,7 +106,7 @@ async function listTree({ client, cache }: Context, commit: string): Promise<Hub
     revision: commit,
     recursive: true,
     hubUrl: endpoint,
-    fetch: client.fetch,
+    fetch: client.asking(),
   })).catch((error) => {
     throw client.lost(error);
   });

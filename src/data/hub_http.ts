@@ -49,26 +49,24 @@ export class HubClient {
   }
 
   /**
-   * Asks until there is an answer, or the tries are used up. Fits the hub's package as its `fetch`.
+   * Asks until there is an answer, or the tries are used up; is what the hub's package takes as `fetch`.
    *
+   * @param most Tries at most.
    * @throws {HubError} If it refuses, or cannot be reached. The signal's reason.
    */
-  readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
-    for (let tried = 1;; tried++) {
-      try {
-        const answer = AbortSignal.timeout(this.settings.answerMs);
-        return await this.once(input, { ...init, signal: answer });
-      } catch (error) {
-        await this.wait(error, tried);
+  asking(most = Infinity): typeof fetch {
+    return async (input, init) => {
+      for (let tried = 1;; tried++) {
+        try {
+          const answer = AbortSignal.timeout(this.settings.answerMs);
+          return await this.once(input, { ...init, signal: answer });
+        } catch (error) {
+          if (tried >= most) throw error;
+          await this.wait(error, tried);
+        }
       }
-    }
-  };
-
-  /** The same with one try: where there is something else to fall back on. */
-  readonly fetchOnce = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
-    const answer = AbortSignal.timeout(this.settings.answerMs);
-    return await this.once(input, { ...init, signal: answer });
-  };
+    };
+  }
 
   /**
    * One request.
