@@ -126,12 +126,14 @@ export class HubServer implements AsyncDisposable {
     if (api && what === "tree") return this.#list(request, files);
     const bytes = files.get(path.join("/"));
     if (!bytes) return error(404, "EntryNotFound");
-    if (bytes.length < LARGE) return send(bytes, asked.range);
+    const marks = { "x-repo-commit": commit, "etag": `"${blobHash(bytes)}"` };
+    if (bytes.length < LARGE) return marked(send(bytes, asked.range), marks);
     const port = this.#large.addr.port;
     const location = `http://localhost:${port}/${datasets ?? ""}${name}/${commit}/${
       path.join("/")
     }`;
-    return new Response(null, { status: 302, headers: { location } });
+    const linked = { "x-linked-etag": marks.etag, "x-linked-size": String(bytes.length) };
+    return new Response(null, { status: 302, headers: { location, ...marks, ...linked } });
   }
 
   #list(request: Request, files: Map<string, Uint8Array>): Response {
@@ -169,6 +171,12 @@ export class HubServer implements AsyncDisposable {
     )!;
     return send(this.#repos.get(name)!.commits.get(commit)!.get(file)!, range);
   }
+}
+
+/** With what the hub says of a file beside its bytes, which Python's library insists on. */
+function marked(response: Response, headers: Record<string, string>): Response {
+  for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
+  return response;
 }
 
 /** An error as the hub puts it. */

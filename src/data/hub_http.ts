@@ -104,7 +104,7 @@ export class HubClient {
     }
     const reason = (cause as Error).name === "TimeoutError"
       ? "it does not answer"
-      : (cause as Error).message;
+      : rootOf(cause as Error).message.replace(/^error sending request .*?\): /, "");
     return new PassingError(`${this.settings.endpoint} cannot be reached: ${reason}`, { cause });
   }
 
@@ -186,6 +186,11 @@ export class HubClient {
       `${endpoint} answers ${status} when it is asked for ${repo}${said ? `: ${said}` : ""}`,
     );
   }
+}
+
+/** What lies under an error that only says that something failed. */
+function rootOf(error: Error): Error {
+  return error.cause instanceof Error ? rootOf(error.cause) : error;
 }
 
 /** What may pass by itself. */

@@ -87,9 +87,7 @@ function isThere(path: string): boolean {
 export async function fetchHubModel(
   { repo, revision }: HubModel,
 ): Promise<{ dir: string; hub: HubModelSource }> {
-  const hub = await openHub({ repo, revision }).catch((error) => {
-    throw withoutFolder(error, repo);
-  });
+  const hub = await openHub({ repo, revision });
   const there = new Set(hub.files.map(({ path }) => path));
   const tokenizer = there.has("tokenizer.json") ? [] : OLDER_TOKENIZER;
   const beside = [...BESIDE, ...tokenizer].filter((path) => there.has(path));
@@ -129,7 +127,7 @@ export function toConvert(name: string, revision = "main"): string {
 }
 
 /** A name that the hub does not know may have been meant for a folder. */
-function withoutFolder(error: unknown, name: string): unknown {
+export function orFolder(error: unknown, name: string): unknown {
   if (!(error instanceof HubError) || !["unknown", "unreachable"].includes(error.kind)) {
     return error;
   }

@@ -27,6 +27,7 @@ import {
   type HubModel,
   hubModelName,
   type HubModelSource,
+  orFolder,
   toConvert,
 } from "./hub_models.ts";
 import { parseIndex } from "./shard_index.ts";
@@ -89,7 +90,10 @@ const VOCAB_MULTIPLE = 128;
  */
 export async function loadModel(dir: string | URL): Promise<LoadedModel> {
   const name = typeof dir === "string" ? hubModelName(dir) : undefined;
-  return name ? await loadHubModel(name) : await loadFolder(await openFolder(dir));
+  if (name === undefined) return await loadFolder(await openFolder(dir));
+  return await loadHubModel(name).catch((error) => {
+    throw orFolder(error, dir as string);
+  });
 }
 
 /**
