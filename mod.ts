@@ -39,6 +39,19 @@ export { type SamplingOptions } from "./src/kernels/sampling.ts";
 
 // Models on disk, text, tokens and batches.
 export { type LoadedModel, loadModel, type Model, saveModel } from "./src/data/model_files.ts";
+export { type HubModelSource } from "./src/data/hub_models.ts";
+export {
+  type HubEntry,
+  hubFile,
+  type HubOptions,
+  type HubPatience,
+  type HubPlace,
+  type HubProgress,
+  type HubSnapshot,
+  hubSnapshot,
+  type HubType,
+  withHub,
+} from "./src/data/hub.ts";
 export { Tokenizer } from "./src/data/tokenizer.ts";
 export { type Corpus, loadText } from "./src/data/corpora.ts";
 export {

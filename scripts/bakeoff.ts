@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  MODEL_HELP,
   newCommand,
   Option,
   parseCommand,
@@ -41,10 +42,9 @@ await runMain(async (signal) => {
     after: "The folder gets bakeoff.json, report.html and figures/*.svg.",
   })
     .addOption(
-      new Option(
-        "--model_name <dir>",
-        "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL",
-      ).default(DEFAULTS.model_name).argParser(textOption("model_name")),
+      new Option("--model_name <name>", MODEL_HELP).default(DEFAULTS.model_name).argParser(
+        textOption("model_name"),
+      ),
     )
     .addOption(
       new Option(

@@ -17,6 +17,7 @@ import { blameInput, isInputError, preparing } from "../src/errors.ts";
 import { checkChoice, checkNumber, type NumberRange } from "../src/ranges.ts";
 import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
 import { Command, CommanderError, Option } from "./deps.ts";
+import { showingDownloads } from "./downloads.ts";
 import { readEnv } from "./env.ts";
 export { Option };
 export { preparing } from "../src/errors.ts";
@@ -140,9 +141,13 @@ export function textOption(name: string): (text: string) => string {
   };
 }
 
+/** What commands take for a model. */
+export const MODEL_HELP =
+  "embedded (1M parameters), a GPT-2 of the hub (gpt2, owner/name@revision), or a folder or its URL";
+
 /** The option by which commands take a model; open what it gives with `openModel`. */
 export function modelOption() {
-  return new Option("--model_name <dir>", "embedded, or a Hugging Face GPT-2 folder or its URL")
+  return new Option("--model_name <name>", MODEL_HELP)
     .default(EMBEDDED_MODEL).argParser(textOption("model_name"));
 }
 
@@ -201,6 +206,7 @@ export async function runMain(
   main: (signal: AbortSignal) => Promise<number | void>,
 ): Promise<never> {
   const controller = new AbortController();
+  const { signal } = controller;
   let interruptedAt: number | undefined;
   const onInterrupt = () => {
     const time = performance.now();
@@ -216,9 +222,9 @@ export async function runMain(
   Deno.addSignalListener("SIGINT", onInterrupt);
   let code: number;
   try {
-    code = await main(controller.signal) ?? 0;
+    code = await showingDownloads(signal, () => main(signal)) ?? 0;
   } catch (error) {
-    const interrupted = controller.signal.aborted;
+    const interrupted = signal.aborted;
     const report = reportError(error, { interrupted, debug: readEnv("POLLARD_DEBUG") === "1" });
     if (report.message) console.error(report.message);
     code = report.code;

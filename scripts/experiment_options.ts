@@ -10,7 +10,7 @@ import {
   OPTION_RULES,
 } from "../src/experiment/options.ts";
 import { STRATEGIES } from "../src/plasticity/scores.ts";
-import { type AnyCommand, newCommand, Option } from "./cli.ts";
+import { type AnyCommand, MODEL_HELP, newCommand, Option } from "./cli.ts";
 import {
   addOptions,
   addRunOptions,
@@ -22,7 +22,7 @@ import {
 /** Every option of an experiment, by heading. */
 export const EXPERIMENT_GROUPS: OptionGroups<ExperimentOptions> = {
   "Model and text:": {
-    model_name: ["<dir>", "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL"],
+    model_name: ["<name>", MODEL_HELP],
     text: ["<file>", "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file"],
     max_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
     batch_size: ["<number>", "sequences in a batch"],
@@ -78,7 +78,7 @@ Options may be spelled with dashes too: --pruning-level=0.3
 Examples:
   deno task experiment
   deno task experiment --pruning_level 0.5 --cycles 5 --strategy importance
-  deno task experiment --model_name ./gpt2 --text ./my.txt --max_length 128 --learning_rate 5e-5
+  deno task experiment --model_name gpt2 --text ./my.txt --max_length 128 --learning_rate 5e-5
   deno task experiment --resume runs/RUN`;
 
 /**

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AnyCommand, newCommand, Option } from "./cli.ts";
+import { type AnyCommand, MODEL_HELP, newCommand, Option } from "./cli.ts";
 import {
   addOptions,
   addRunOptions,
@@ -23,7 +23,7 @@ import { STRATEGIES } from "../src/plasticity/scores.ts";
 
 const GROUPS: OptionGroups<IntegrationOptions> = {
   "Model and text:": {
-    model_name: ["<dir>", "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL"],
+    model_name: ["<name>", MODEL_HELP],
     dataset: [
       "<file>",
       "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
@@ -87,7 +87,7 @@ ${list(GROWTHS)}
 
 Examples:
   deno task integrate --max_cycles 5
-  deno task integrate --model_name ./gpt2 --dataset ./my.txt --sequence_length 128 --learning_rate 5e-5`;
+  deno task integrate --model_name gpt2 --dataset ./my.txt --sequence_length 128 --learning_rate 5e-5`;
 
 /**
  * Parses the command line of an integrated run.

@@ -3,7 +3,15 @@
  *
  * @module
  */
-import { type AnyCommand, newCommand, Option, parseCommand, refuse, textOption } from "./cli.ts";
+import {
+  type AnyCommand,
+  MODEL_HELP,
+  newCommand,
+  Option,
+  parseCommand,
+  refuse,
+  textOption,
+} from "./cli.ts";
 import { liveOption, type LivePort } from "./live.ts";
 import { addOptions, type OptionGroups } from "./option_groups.ts";
 import { CONTROLLERS } from "../src/controller/guides.ts";
@@ -26,7 +34,7 @@ export type UpgradeCommand =
 
 const GROUPS: OptionGroups<UpgradeOptions> = {
   "Model and text:": {
-    model: ["<dir>", "the model to upgrade: a Hugging Face GPT-2 folder or its URL, or embedded"],
+    model: ["<name>", `the model to upgrade: ${MODEL_HELP}`],
     dataset: [
       "<file>",
       "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
@@ -69,8 +77,8 @@ A file given by --json_config holds options by these names, such as {"cycles": 3
 line says wins. The upgraded model is the folder hf_model of the run's folder: any program loads it.
 
 Examples:
-  deno task upgrayedd --model ./gpt2 --dry_run
-  deno task upgrayedd --model ./gpt2 --dataset ./my.txt --cycles 5 --run_inference
+  deno task upgrayedd --model gpt2 --dry_run
+  deno task upgrayedd --model gpt2 --dataset ./my.txt --cycles 5 --run_inference
   deno task upgrayedd --resume_from upgraded/RUN`;
 
 /** Options that are on or off; each can be switched off on the command line. */

@@ -69,7 +69,7 @@ function refusesInput(error: Error): boolean {
 }
 
 /** Files and network: `Deno.errors.*`, or an error with a code such as `ENOSPC`. */
-function isSystemError(error: Error): boolean {
+export function isSystemError(error: Error): boolean {
   const types = Object.values(globalThis.Deno?.errors ?? {}); // a browser has none
   return types.some((type) => error instanceof type) ||
     /^E[A-Z0-9]+$/.test(String((error as { code?: unknown }).code ?? ""));

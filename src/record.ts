@@ -274,6 +274,15 @@ export interface DataRecord {
   tokenizer_sha256: string;
   /** SHA-256 of the model's configuration and weights (F32, in the order of their names), in hexadecimal. */
   model_sha256: string;
+  /** Where on the Hugging Face hub the model came from; absent for one that did not. */
+  hub_model?: {
+    /** `owner/name`. */
+    repo: string;
+    /** The branch, tag or commit that was asked for. */
+    revision: string;
+    /** The commit that it stood for: 40 hexadecimal digits. */
+    commit: string;
+  };
   /** Tokens in each part, and where it lies in the whole: `[start, end)`. */
   parts: Record<"train" | "calibration" | "validation" | "test", { start: number; end: number }>;
 }

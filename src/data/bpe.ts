@@ -154,6 +154,36 @@ class PairCounts {
   }
 }
 
+/**
+ * The tokenizer of the two files that GPT-2 came with, as a `tokenizer.json`.
+ *
+ * @param vocab The parsed `vocab.json`.
+ * @param merges The text of `merges.txt`: a merge on a line, after a line for its version.
+ * @param where What to call the vocabulary in an error.
+ * @throws {TypeError} If they are not those of a byte-level vocabulary.
+ */
+export function byteLevelTokenizer(vocab: unknown, merges: string, where: string): TokenizerJson {
+  const ids = typeof vocab === "object" && vocab !== null ? Object.values(vocab) : [];
+  if (ids.length === 0 || !ids.every((id) => Number.isInteger(id) && id >= 0)) {
+    throw new TypeError(`${where} must hold a JSON object with a number for every token`);
+  }
+  const tokens = vocab as Record<string, number>;
+  if (tokens[END_OF_TEXT] === undefined) {
+    throw new TypeError(`${where} has no ${END_OF_TEXT}: it is not a vocabulary of GPT-2's kind`);
+  }
+  const lines = merges.split(/\r?\n/).filter((line, i) =>
+    line !== "" && !(i === 0 && /^#version/.test(line))
+  );
+  const bad = lines.find((line) => {
+    const [left, right, ...rest] = line.split(" ");
+    return rest.length > 0 || tokens[left] === undefined || tokens[left + right] === undefined;
+  });
+  if (bad !== undefined) {
+    throw new TypeError(`merges.txt beside ${where} merges what is no token there: ${bad}`);
+  }
+  return tokenizerJson(tokens, lines);
+}
+
 function tokenizerJson(vocab: Record<string, number>, merges: string[]): TokenizerJson {
   return {
     version: "1.0",

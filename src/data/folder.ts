@@ -33,7 +33,8 @@ export async function openFolder(dir: string | URL): Promise<Folder> {
   const info = await orUndefined(Deno.stat(path));
   if (info === undefined) {
     throw new Deno.errors.NotFound(
-      `no folder at ${path}: give one that holds config.json, model.safetensors and tokenizer.json`,
+      `no folder at ${path}: give one that holds config.json, model.safetensors and tokenizer.json, ` +
+        "or a model of the hub: gpt2, distilgpt2, owner/name",
     );
   }
   if (!info.isDirectory) throw new TypeError(`${path} is a file: give the folder that holds it`);

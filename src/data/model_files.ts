@@ -22,6 +22,16 @@ import { safetensorsChunks, SafetensorsFile } from "../gpt2/safetensors.ts";
 import { RUN_MARK } from "../record.ts";
 import { type Folder, openFolder } from "./folder.ts";
 import { parseJson, writeWhole } from "./files.ts";
+import {
+  fetchHubModel,
+  type HubModel,
+  hubModelName,
+  type HubModelSource,
+  orFolder,
+  toConvert,
+} from "./hub_models.ts";
+import { parseIndex } from "./shard_index.ts";
+import { byteLevelTokenizer } from "./bpe.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 /** A model in memory: all that a folder holds. */
@@ -44,6 +54,8 @@ export interface Model {
 export interface LoadedModel extends Model {
   /** Made from `tokenizerJson`. */
   readonly tokenizer?: Tokenizer;
+  /** Where on the hub it came from, if it did. */
+  readonly hub?: HubModelSource;
 }
 
 const ONE_FILE = "model.safetensors";
@@ -64,16 +76,38 @@ export const CARD_MARK = "<!-- written by Pollard -->";
 const VOCAB_MULTIPLE = 128;
 
 /**
- * Loads a GPT-2 from a folder.
+ * Loads a GPT-2 from a folder or, by its name, from the Hugging Face hub: `gpt2`, `distilgpt2`,
+ * `owner/name`, each with `@revision` if wanted (a branch, a tag or a commit). A folder of that name
+ * comes first. What the hub's model needs is downloaded once, into the cache that Python's libraries
+ * share; `withHub` tells how far that is.
  *
- * @param dir A local path, or a `file:`, `http:` or `https:` URL of the folder.
+ * @param dir A local path, a `file:`, `http:` or `https:` URL of the folder, or a name on the hub.
  * @returns The model; `live` is every head unless the folder's `pollard.json` says otherwise.
  * @throws {Deno.errors.NotFound} If the folder or a file that it must hold is missing.
- * @throws {TypeError} If a file is broken, cut short or of the wrong kind.
+ * @throws {TypeError} If a file is broken, cut short or of the wrong kind; if the hub does not know the
+ * name, does not let it be read, or cannot be reached.
  * @throws {RangeError} If sizes do not fit together: shapes, offsets, heads, vocabulary.
  */
 export async function loadModel(dir: string | URL): Promise<LoadedModel> {
-  const folder = await openFolder(dir);
+  const name = typeof dir === "string" ? hubModelName(dir) : undefined;
+  if (name === undefined) return await loadFolder(await openFolder(dir));
+  return await loadHubModel(name).catch((error) => {
+    throw orFolder(error, dir as string);
+  });
+}
+
+/**
+ * Loads a model from the hub, whatever folder there may be; see {@linkcode loadModel}.
+ *
+ * @throws As `loadModel` does.
+ */
+export async function loadHubModel(name: HubModel): Promise<LoadedModel> {
+  const { dir, hub } = await fetchHubModel(name);
+  const where = `${hub.repo}@${hub.revision}`;
+  return { ...await loadFolder({ ...await openFolder(dir), where }), hub };
+}
+
+async function loadFolder(folder: Folder): Promise<LoadedModel> {
   if (await folder.has(RUN_MARK)) {
     const found: string[] = [];
     for (const name of RUN_MODELS) {
@@ -89,7 +123,8 @@ export async function loadModel(dir: string | URL): Promise<LoadedModel> {
   const config = parseConfig(await json(folder, "config.json"), folder.path("config.json"));
   const mark = await optionalJson(folder, MARK);
   const live = mark === undefined ? allHeads(config) : parseMark(mark, config, folder.path(MARK));
-  const tokenizerJson = await optionalJson(folder, "tokenizer.json");
+  const tokenizerJson = await optionalJson(folder, "tokenizer.json") ??
+    await olderTokenizer(folder);
   const tokenizerConfig = await optionalJson(folder, "tokenizer_config.json");
   let tokenizer: Tokenizer | undefined;
   if (tokenizerJson !== undefined) {
@@ -103,6 +138,14 @@ export async function loadModel(dir: string | URL): Promise<LoadedModel> {
     checkPruned(config, { live, weights, full }, folder.path(MARK));
   }
   return { config, live, weights, tokenizer, tokenizerJson, tokenizerConfig };
+}
+
+/** A tokenizer in the two files that GPT-2 came with, before there was `tokenizer.json`. */
+async function olderTokenizer(folder: Folder): Promise<unknown> {
+  const vocab = await optionalJson(folder, "vocab.json");
+  const merges = await folder.read("merges.txt");
+  if (vocab === undefined || merges === undefined) return undefined;
+  return byteLevelTokenizer(vocab, new TextDecoder().decode(merges), folder.path("vocab.json"));
 }
 
 async function optionalJson(folder: Folder, name: string): Promise<unknown> {
@@ -144,10 +187,7 @@ async function readWeights(folder: Folder, config: Gpt2Config): Promise<Weights>
     const file = await open(
       ONE_FILE,
       () =>
-        old
-          ? `${folder.where} holds its weights as pytorch_model.bin only, which is not read here: ` +
-            `save the model again with save_pretrained(..., safe_serialization=True)`
-          : `${folder.where} holds neither ${ONE_FILE} nor ${INDEX}`,
+        old ? toConvert(folder.where) : `${folder.where} holds neither ${ONE_FILE} nor ${INDEX}`,
     );
     return await readCheckpoint(config, offers(file, file.tensors.keys()));
   }
@@ -175,28 +215,6 @@ function offers(file: SafetensorsFile, names: Iterable<string>): AvailableTensor
     where: file.where,
     read: () => file.read(name),
   }));
-}
-
-/** The names of the tensors in every shard. */
-function parseIndex(index: unknown, where: string): Map<string, Set<string>> {
-  const map = (index as { weight_map?: unknown } | null)?.weight_map;
-  if (typeof map !== "object" || map === null || Array.isArray(map)) {
-    throw new TypeError(`${where} must hold a JSON object with a "weight_map"`);
-  }
-  const shards = new Map<string, Set<string>>();
-  for (const [name, shard] of Object.entries(map)) {
-    // A plain name, or the index could make us read files elsewhere.
-    if (typeof shard !== "string" || !/^[\w-][\w.-]*\.safetensors$/.test(shard)) {
-      throw new TypeError(
-        `${where}: "${name}" must lie in a .safetensors file of the same folder: ${
-          JSON.stringify(shard)
-        }`,
-      );
-    }
-    if (!shards.has(shard)) shards.set(shard, new Set());
-    shards.get(shard)!.add(name);
-  }
-  return shards;
 }
 
 function parseMark(mark: unknown, config: Gpt2Config, where: string): LiveHeads {

@@ -11,7 +11,7 @@ import { checkChoice } from "../ranges.ts";
 import { Gpu } from "../gpu/device.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import { TransformationMemory } from "../plasticity/memory.ts";
-import type { IntegrationResults } from "../record.ts";
+import type { DataRecord, IntegrationResults } from "../record.ts";
 import { checkIntegrationOptions, type IntegrationOptions } from "./integration_options.ts";
 import type { IntegrationListeners } from "./integration_lines.ts";
 import { CONTROLLER_FILE, IntegrationRun } from "./integration_run.ts";
@@ -24,6 +24,7 @@ import {
   absoluteText,
   checkUnchanged,
   openUnfinished,
+  readBegan,
   readLeft,
   tellOtherAdapter,
 } from "./resume.ts";
@@ -108,8 +109,9 @@ export async function resumeIntegration(
 ): Promise<IntegrationRun> {
   const folder = await openUnfinished(dir, "integration");
   const options = await readIntegrationOptions(dir);
-  const materials = await materialsOf(options);
-  await checkUnchanged(folder, materials.record, options.model_name);
+  const began = await readBegan(folder);
+  const materials = await materialsOf(options, began);
+  checkUnchanged(began, materials.record, options.model_name);
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
   const last = (await folder.checkpoints()).at(-1);
@@ -175,11 +177,14 @@ function checkedGuide(value: unknown): GuideState {
   return value as GuideState;
 }
 
-async function materialsOf(options: IntegrationOptions): Promise<Materials> {
+async function materialsOf(
+  options: IntegrationOptions,
+  began?: DataRecord,
+): Promise<Materials> {
   const { model_name, dataset: text, sequence_length: max_length } = options;
   const { batch_size, eval_tokens, test_tokens } = options;
   const shared = { model_name, text, max_length, batch_size, eval_tokens, test_tokens };
-  return await loadMaterials(checkOptions(shared));
+  return await loadMaterials(checkOptions(shared), began);
 }
 
 /** Options that belong to the controller. */
@@ -213,7 +218,7 @@ const CONFIG_KEYS: readonly (keyof IntegrationConfig)[] = [
 
 /** What a {@linkcode ControllerPlasticityIntegration} is made from; all of it has defaults. */
 export interface IntegrationConfig {
-  /** `embedded`, or a Hugging Face GPT-2 folder or its URL. */
+  /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
   model?: string;
   /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
   dataset?: string;

@@ -13,7 +13,7 @@ export const CONTROLLER_TYPES = Object.keys(CONTROLLERS) as readonly ControllerT
 
 /** Everything that decides what an integrated run does. */
 export interface IntegrationOptions {
-  /** `embedded`, or a Hugging Face GPT-2 folder or its URL. */
+  /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
   model_name: string;
   /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
   dataset: string;

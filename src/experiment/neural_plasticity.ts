@@ -63,7 +63,7 @@ export const PruningMode = {
 
 /** What a {@linkcode NeuralPlasticityExperiment} is made from; all of it has defaults. */
 export interface ExperimentConfig extends RunListeners {
-  /** `embedded`, or a Hugging Face GPT-2 folder or its URL. */
+  /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
   modelName?: string;
   /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
   dataset?: string;

@@ -30,7 +30,7 @@ export type PruningModeName = typeof PRUNING_MODES[number];
 
 /** All that decides what an experiment does: the same options and adapter give the same bits. */
 export interface ExperimentOptions {
-  /** `embedded`, or the path or URL of a Hugging Face GPT-2 folder. */
+  /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
   readonly model_name: string;
   /** `moby_dick`, or the path of a UTF-8 text file. */
   readonly text: string;

@@ -7,6 +7,7 @@
 import { join, resolve } from "node:path";
 import { isTextName } from "../data/corpora.ts";
 import { readJson } from "../data/files.ts";
+import { hubModelName } from "../data/hub_models.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { DataRecord, EnvironmentRecord, RunKind } from "../record.ts";
 import { EMBEDDED_MODEL } from "./options.ts";
@@ -30,17 +31,17 @@ export async function openUnfinished(dir: string, kind: RunKind): Promise<RunFol
   return folder;
 }
 
+/** What a run began with: its `data.json`. */
+export async function readBegan(folder: RunFolder): Promise<DataRecord> {
+  return await readJson(folder.path("data.json")) as DataRecord;
+}
+
 /**
  * Compares what was loaded with what the run began with.
  *
  * @throws {TypeError} If model, tokenizer or text has changed.
  */
-export async function checkUnchanged(
-  folder: RunFolder,
-  now: DataRecord,
-  model: string,
-): Promise<void> {
-  const before = await readJson(folder.path("data.json")) as DataRecord;
+export function checkUnchanged(before: DataRecord, now: DataRecord, model: string): void {
   const hashed = {
     sha256: `the text ${now.text}`,
     tokenizer_sha256: "the model's tokenizer",
@@ -90,7 +91,8 @@ export async function readLeft(
 
 /** A model's name as it is, or its path from the root, so that a run can go on from another folder. */
 export function absoluteModel(name: string): string {
-  return name === EMBEDDED_MODEL || /^\w+:\/\//.test(name) ? name : resolve(name);
+  const elsewhere = name === EMBEDDED_MODEL || /^\w+:\/\//.test(name) || hubModelName(name);
+  return elsewhere ? name : resolve(name);
 }
 
 /** A text's name as it is, or its path from the root. */

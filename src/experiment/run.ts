@@ -6,6 +6,7 @@
 import { dirname, join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { readJson } from "../data/files.ts";
+import { hubModelName } from "../data/hub_models.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
@@ -20,6 +21,7 @@ import {
   checkUnchanged,
   exists,
   openUnfinished,
+  readBegan,
   tellOtherAdapter,
 } from "./resume.ts";
 import { RunFolder } from "./run_folder.ts";
@@ -53,9 +55,10 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
   };
 }
 
-/** What a run's folder is called after its model: the last part of its path. */
+/** What a run's folder is called after its model: the last part of its path, or its name on the hub. */
 export function shortName(model: string): string {
-  return model.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
+  const path = hubModelName(model)?.repo ?? model;
+  return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
 /** WebGPU reports no driver version: what stands in the adapter's name is all there is. */
@@ -172,8 +175,9 @@ async function goOn(
   listeners: RunListeners,
 ): Promise<ExperimentRun> {
   const options = await readOptions(folder.dir);
-  const materials = await loadMaterials(options);
-  await checkUnchanged(folder, materials.record, options.model_name);
+  const began = await readBegan(folder);
+  const materials = await loadMaterials(options, began);
+  checkUnchanged(began, materials.record, options.model_name);
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
   const experiment = new ExperimentRun(gpu, options, materials, folder, listeners);

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { type Batch, evalWindows, type Parts, splitTokens } from "../data/batches.ts";
 import { loadText } from "../data/corpora.ts";
 import { sha256 } from "../data/files.ts";
-import { type LoadedModel, loadModel } from "../data/model_files.ts";
+import { type LoadedModel, loadHubModel, loadModel } from "../data/model_files.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { Window } from "../gpt2/evaluate.ts";
 import type { DataRecord } from "../record.ts";
@@ -40,23 +40,30 @@ export function embeddedModel(): URL {
 }
 
 /**
- * Loads a model by the name that commands take: `embedded`, a folder, or a folder's URL.
+ * Loads a model by the name that commands take: `embedded`, a folder, a folder's URL, or a model of
+ * the Hugging Face hub.
  *
+ * @param began Where on the hub it came from when a run began with it: the same commit is loaded.
  * @throws As {@linkcode loadModel} does.
  */
-export function openModel(name: string): Promise<LoadedModel> {
+export function openModel(name: string, began?: DataRecord["hub_model"]): Promise<LoadedModel> {
+  if (began) return loadHubModel({ repo: began.repo, revision: began.commit });
   return loadModel(name === EMBEDDED_MODEL ? embeddedModel() : name);
 }
 
 /**
  * Loads the model and the text that the options name, and cuts the text.
  *
+ * @param began The `data.json` of the run that is gone on with.
  * @throws {RangeError} If they do not fit each other or the options.
  * @throws {TypeError} If something is malformed or missing.
  */
-export async function loadMaterials(options: ExperimentOptions): Promise<Materials> {
+export async function loadMaterials(
+  options: ExperimentOptions,
+  began?: DataRecord,
+): Promise<Materials> {
   const { model_name, text, max_length: T, batch_size: B, eval_tokens, test_tokens } = options;
-  const model = await openModel(model_name);
+  const model = await openModel(model_name, began?.hub_model);
   const { tokenizer, config } = model;
   if (tokenizer === undefined) {
     throw new TypeError(
@@ -91,6 +98,7 @@ export async function loadMaterials(options: ExperimentOptions): Promise<Materia
       sha256: corpus.sha256,
       tokenizer_sha256: await sha256(JSON.stringify(model.tokenizerJson)),
       model_sha256: modelSha256(model),
+      ...(model.hub && { hub_model: model.hub }),
       parts: {
         train: bounds(parts.train),
         calibration: bounds(parts.calibration),

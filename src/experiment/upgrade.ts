@@ -19,7 +19,7 @@ import {
 } from "./integration.ts";
 import type { IntegrationListeners } from "./integration_lines.ts";
 import type { IntegrationRun } from "./integration_run.ts";
-import { readLeft } from "./resume.ts";
+import { readBegan, readLeft } from "./resume.ts";
 import { shortName } from "./run.ts";
 import { RunFolder } from "./run_folder.ts";
 import { openModel } from "./setup.ts";
@@ -140,12 +140,13 @@ export class UpgradeRun implements Disposable {
       ...{ prompt, temperature, seed },
       ...{ max_new_tokens: INFERENCE_TOKENS, top_k: 40, top_p: 0.95 },
     };
-    const write = async (name: string) =>
-      (await continueText(this.#gpu, await openModel(name), drawing, signal)).text;
+    const { hub_model } = await readBegan(this.folder);
+    const write = async (model: Promise<Model>) =>
+      (await continueText(this.#gpu, await model, drawing, signal)).text;
     const inference = {
       prompt,
-      before: await write(this.#options.model),
-      after: await write(this.folder.path("models", "best")),
+      before: await write(openModel(this.#options.model, hub_model)),
+      after: await write(loadModel(this.folder.path("models", "best"))),
     };
     await this.folder.writeJson("inference.json", inference);
     return inference;

@@ -14,7 +14,7 @@ import type { DeviceChoice } from "./options.ts";
 
 /** Everything that decides what an upgrade does. */
 export interface UpgradeOptions {
-  /** The model to upgrade: a Hugging Face GPT-2 folder or its URL, or `embedded`. */
+  /** The model to upgrade: `embedded`, a GPT-2 of the hub, a folder, or its URL. */
   model: string;
   /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
   dataset: string;
@@ -119,7 +119,9 @@ export const INFERENCE_TOKENS = 48;
  */
 export function checkUpgradeOptions(given: Partial<UpgradeOptions>): UpgradeOptions {
   if (given.model === undefined || given.model === "") {
-    throw new TypeError("model must be named: a Hugging Face GPT-2 folder or its URL, or embedded");
+    throw new TypeError(
+      "model must be named: gpt2 or another GPT-2 of the hub, a folder or its URL, or embedded",
+    );
   }
   return completeOptions(UPGRADE_DEFAULTS, UPGRADE_RULES, given);
 }

@@ -1,0 +1,262 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { memorySource } from "../src/data/files.ts";
+import { hubFile } from "../src/data/hub.ts";
+import { loadModel, saveModel } from "../src/data/model_files.ts";
+import { loadMaterials, openModel } from "../src/experiment/setup.ts";
+import { checkOptions } from "../src/experiment/options.ts";
+import { absoluteModel } from "../src/experiment/resume.ts";
+import { shortName } from "../src/experiment/run.ts";
+import { SafetensorsFile } from "../src/gpt2/safetensors.ts";
+import { showingDownloads } from "../scripts/downloads.ts";
+import { refuses, withHubServer } from "./hub_ground.ts";
+import { error, type HubServer } from "./hub_server.ts";
+import { makeTiny } from "./tiny.ts";
+
+const tiny = await makeTiny();
+
+/** The files of a folder, as the server takes them. */
+async function filesOf(dir: string): Promise<Record<string, Uint8Array>> {
+  const files: Record<string, Uint8Array> = {};
+  for await (const { name } of Deno.readDir(dir)) {
+    files[name] = await Deno.readFile(join(dir, name));
+  }
+  return files;
+}
+
+const files = await filesOf(tiny.modelDir);
+
+/** The model as other programs write it, without our mark. */
+const { "pollard.json": _, ...foreign } = files;
+
+/** The paths of files that were asked for since the log was looked at last. */
+function downloaded(server: HubServer): string[] {
+  return server.log.splice(0).filter(({ path, large }) => !large && path.includes("/resolve/"))
+    .map(({ path }) => path.split("/").at(-1)!);
+}
+
+Deno.test(
+  "a model is loaded by its name, and the second time from the cache",
+  withHubServer(async ({ server }) => {
+    const commit = server.commit("someone/tiny", {
+      ...files,
+      "README.md": "",
+      "pytorch_model.bin": "x",
+    });
+    const model = await loadModel("someone/tiny");
+    assert.deepEqual(model.hub, { repo: "someone/tiny", revision: "main", commit });
+    assert.deepEqual(model.weights, tiny.model.weights);
+    assert.ok(model.tokenizer);
+    assert.deepEqual(
+      downloaded(server),
+      ["config.json", "tokenizer.json", "pollard.json", "model.safetensors"],
+    );
+    assert.deepEqual((await loadModel("someone/tiny")).hub, model.hub);
+    assert.deepEqual(downloaded(server), []);
+    await server[Symbol.asyncDispose]();
+    assert.deepEqual((await loadModel(`someone/tiny@${commit}`)).weights, tiny.model.weights);
+  }),
+);
+
+Deno.test(
+  "bare names are those that the hub gave owners later",
+  withHubServer(async ({ server }) => {
+    const owners = {
+      "gpt2": "openai-community",
+      "gpt2-medium": "openai-community",
+      "gpt2-large": "openai-community",
+      "gpt2-xl": "openai-community",
+      "distilgpt2": "distilbert",
+    };
+    for (const [name, owner] of Object.entries(owners)) {
+      const repo = `${owner}/${name}`;
+      server.commit(repo, foreign);
+      const commit = server.commit(repo, foreign, "v1.0");
+      assert.equal((await openModel(name)).hub?.repo, repo);
+      assert.deepEqual((await openModel(`${name}@v1.0`)).hub, { repo, revision: "v1.0", commit });
+      assert.equal((await openModel(repo)).hub?.repo, repo);
+    }
+    server.log.length = 0;
+    for (const name of ["gpt3", "./gpt2", "a/b/c", "/gpt2", "gpt2/", "@main"]) {
+      await assert.rejects(loadModel(name), {
+        name: "NotFound",
+        message: /no folder at .*or a model of the hub: gpt2/,
+      });
+    }
+    assert.deepEqual(server.log, [], "what is no name on the hub is not asked for");
+  }),
+);
+
+Deno.test(
+  "a local folder comes before the hub",
+  withHubServer(async ({ server, home }) => {
+    const before = Deno.cwd();
+    Deno.chdir(home);
+    try {
+      for (const name of ["gpt2", "someone/tiny", "someone/tiny@v1"]) {
+        assert.equal(absoluteModel(name), name);
+        await Deno.mkdir("someone", { recursive: true });
+        await saveModel(name, tiny.model);
+        assert.equal((await openModel(name)).hub, undefined);
+        assert.equal(absoluteModel(name), join(Deno.cwd(), name));
+      }
+      await Deno.writeTextFile("distilgpt2", "");
+      await assert.rejects(openModel("distilgpt2"), /distilgpt2 is a file/);
+      assert.equal((await openModel("embedded")).hub, undefined);
+      assert.deepEqual(server.log, []);
+    } finally {
+      Deno.chdir(before);
+    }
+    assert.equal(shortName("openai-community/gpt2@refs/pr/1"), "gpt2");
+    assert.equal(shortName("distilgpt2"), "distilgpt2");
+  }),
+);
+
+Deno.test(
+  "a name that the hub does not know says which folder was looked for",
+  withHubServer(async ({ server }) => {
+    server.commit("someone/tiny", files);
+    await refuses(
+      loadModel("runs/none"),
+      /knows no model runs\/none, .*; nor is there a local folder .*runs\/none/,
+    );
+    await refuses(loadModel("someone/tiny@v9"), /someone\/tiny has no revision v9/);
+    server.fault = () => error(503, "Down");
+    await refuses(loadModel("runs/none"), /answers 503; nor is there a local folder/);
+  }),
+);
+
+Deno.test(
+  "what cannot be loaded is refused before anything large is downloaded",
+  withHubServer(async ({ server }) => {
+    const { "model.safetensors": weights, ...small } = files;
+    const cases: [string, Record<string, Uint8Array | string>, RegExp][] = [
+      [
+        "llama",
+        { ...files, "config.json": '{"model_type":"llama"}' },
+        /some\/llama\/config\.json .*llama/,
+      ],
+      ["empty", { "model.safetensors": weights }, /some\/empty has no file config\.json/],
+      [
+        "old",
+        { ...small, "pytorch_model.bin": weights },
+        /some\/old holds its weights as pytorch_model\.bin only.*\n.*\n {2}AutoModelForCausalLM\.from_pretrained\("some\/old"\)\.save_pretrained\("converted"/,
+      ],
+      ["none", small, /some\/none holds neither model\.safetensors nor/],
+      [
+        "index",
+        { ...small, "model.safetensors.index.json": '{"weight_map":{"wte.weight":"../x"}}' },
+        /some\/index\/model\.safetensors\.index\.json: "wte\.weight" must lie in/,
+      ],
+    ];
+    for (const [name, held, message] of cases) {
+      server.commit(`some/${name}`, held);
+      await assert.rejects(loadModel(`some/${name}`), message);
+    }
+    assert.ok(!server.asked().includes("large"), "no weights were downloaded");
+    server.commit("some/old", { ...small, "pytorch_model.bin": weights }, "v1");
+    await refuses(loadModel("some/old@v1"), /from_pretrained\("some\/old", revision="v1"\)/);
+  }),
+);
+
+Deno.test(
+  "a sharded model, and one with GPT-2's first tokenizer files",
+  withHubServer(async ({ server }) => {
+    const { "tokenizer.json": tokenizerFile, "model.safetensors": weights, ...rest } = foreign;
+    const { vocab, merges } = JSON.parse(new TextDecoder().decode(tokenizerFile)).model;
+    const older = {
+      "vocab.json": JSON.stringify(vocab),
+      "merges.txt": `#version: 0.2\n${merges.join("\n")}\n`,
+    };
+    const names = [...(await SafetensorsFile.open(memorySource(weights), "it")).tensors.keys()];
+    const index = {
+      weight_map: Object.fromEntries(
+        names.map((name) => [name, "model-00001-of-00001.safetensors"]),
+      ),
+    };
+    server.commit("some/sharded", {
+      ...rest,
+      ...older,
+      "model-00001-of-00001.safetensors": weights,
+      "model.safetensors.index.json": JSON.stringify(index),
+    });
+    const model = await loadModel("some/sharded");
+    assert.deepEqual(model.weights, tiny.model.weights);
+    const whole = await loadModel(tiny.modelDir);
+    const text = "Call me Ishmael. <|endoftext|> Some  years ago - never mind how long précisely";
+    assert.deepEqual(model.tokenizer!.encode(text), whole.tokenizer!.encode(text));
+    assert.equal(model.tokenizer!.eos, whole.tokenizer!.eos);
+
+    server.commit("some/broken", {
+      ...foreign,
+      ...older,
+      "tokenizer.json": "",
+      "merges.txt": "no such",
+    });
+    await assert.rejects(loadModel("some/broken"), /tokenizer\.json is not JSON/);
+    const { "tokenizer.json": __, ...none } = foreign;
+    for (
+      const [file, content, message] of [
+        [
+          "merges.txt",
+          "a no-such-token\n",
+          /merges\.txt .*merges what is no token there: a no-such-token/,
+        ],
+        ["vocab.json", "[]", /must hold a JSON object with a number for every token/],
+        ["vocab.json", '{"a":0}', /has no <\|endoftext\|>/],
+      ] as const
+    ) {
+      server.commit("some/broken", { ...none, ...older, [file]: content });
+      await assert.rejects(loadModel("some/broken"), message);
+    }
+  }),
+);
+
+Deno.test(
+  "a run records where its model came from, and goes on with that commit",
+  withHubServer(async ({ server }) => {
+    const commit = server.commit("someone/tiny", files);
+    const options = checkOptions({
+      model_name: "someone/tiny",
+      text: tiny.textFile,
+      max_length: 32,
+      batch_size: 2,
+    });
+    const { record } = await loadMaterials(options);
+    assert.deepEqual(record.hub_model, { repo: "someone/tiny", revision: "main", commit });
+    server.commit("someone/tiny", { ...files, "config.json": '{"model_type":"llama"}' });
+    server.log.length = 0;
+    const again = await loadMaterials(options, record);
+    assert.equal(again.record.model_sha256, record.model_sha256);
+    assert.deepEqual(server.log, [], "it is in the cache");
+    await assert.rejects(loadMaterials(options), /llama/);
+    const local = await loadMaterials({ ...options, model_name: tiny.modelDir });
+    assert.ok(!("hub_model" in local.record));
+  }),
+);
+
+Deno.test(
+  "a script shows downloads, and what is said of the hub",
+  withHubServer(async ({ server }) => {
+    const commit = server.commit("some/data", { "small": "x", "large": new Uint8Array(2_500_000) });
+    let shown = "";
+    const stream = { isTTY: false, write: (text: string) => void (shown += text) };
+    const signal = new AbortController().signal;
+    const load = (path: string) =>
+      showingDownloads(signal, () => hubFile({ repo: "some/data", path }), { stream });
+    await load("small");
+    assert.equal(shown, "");
+    await load("large");
+    assert.match(shown, /^downloading some\/data: large, MB +0 % +0\/3\n/);
+    assert.match(shown, /\ndownloading some\/data: large, MB +100 % +3\/3\n$/);
+    shown = "";
+    server.fault = () => error(502, "Down");
+    await load("large");
+    assert.ok(
+      shown ===
+        `${server.url} cannot be reached: it answers 502; going on with some/data as it is ` +
+          `in the cache (commit ${commit})\n`,
+      shown,
+    );
+  }),
+);
