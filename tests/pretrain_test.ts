@@ -63,10 +63,11 @@ Deno.test("a text too poor for the vocabulary is refused before training", async
     ...{ batchSize: 2, maxLength: 16, steps: 1, learningRate: 1e-3, weightDecay: 0, inputNoise: 0 },
     ...{ beta2: 0.99, initializerRange: 0.02, evalFreq: 1, seed: 1 },
   };
-  assert.throws(
-    () => preparePretraining(options),
+  await assert.rejects(
+    preparePretraining(options),
     /a vocabulary of \d+ tokens, not of vocab_size 1024/,
   );
+  await Deno.remove(dir, { recursive: true });
 });
 
 Deno.test("the page of a pretraining says what is known so far, and no more", () => {

@@ -70,6 +70,7 @@ export async function openCached(
     ({ size } = await Deno.stat(path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotADirectory) return undefined; // writing will say so
     throw error;
   }
   const head = new Uint8Array(HEADER), hash = createHash("sha256");

@@ -111,13 +111,13 @@ export class Tokenizer {
   lastCut(text: string): number {
     if (!this.#safe) return 0;
     // looks at ever longer ends, so that a long text is not searched from its beginning
-    for (let length = 256; length / 4 < text.length; length *= 4) {
+    for (let length = 256;; length *= 4) {
       const start = Math.max(0, text.length - length);
       let last = 0;
       for (const { index } of text.slice(start).matchAll(this.#safe)) last = index;
       if (last > 0) return start + last;
+      if (start === 0) return 0;
     }
-    return 0;
   }
 
   /**
