@@ -55,16 +55,18 @@ export interface TokenisedText {
  * Encodes a text of any length: the numbers are those of the whole, whatever its pieces.
  *
  * @param pieces The text in order.
+ * @param least Characters that are encoded at once, at least; it changes memory, never the result.
  * @throws {RangeError} If white space is so far apart that there is no place to cut.
  */
 export async function* encodePieces(
   tokenizer: Tokenizer,
   pieces: AsyncIterable<string> | Iterable<string>,
+  least: number = PIECE,
 ): AsyncGenerator<Uint32Array> {
   let rest = "";
   for await (const piece of pieces) {
     rest += piece;
-    if (rest.length < PIECE) continue;
+    if (rest.length < least) continue;
     const cut = tokenizer.lastCut(rest);
     if (cut > 0) {
       yield tokenizer.encode(rest.slice(0, cut));
