@@ -53,17 +53,37 @@ export {
   withHub,
 } from "./src/data/hub.ts";
 export { Tokenizer } from "./src/data/tokenizer.ts";
-export { type Corpus, loadText } from "./src/data/corpora.ts";
+export { type Corpus, loadText, type LoadTextOptions } from "./src/data/corpora.ts";
+export { openText, type TextOptions, type TextSource } from "./src/data/text_source.ts";
+export { type HubCommit } from "./src/data/datasets.ts";
+export { ROW_SEPARATOR, type TextFile } from "./src/data/text_files.ts";
+export { type Reading } from "./src/data/utf8.ts";
+export {
+  tokenise,
+  type TokenisedFile,
+  type TokenisedText,
+  type TokeniseOptions,
+} from "./src/data/tokenise.ts";
+export { FileTokens, type Tokens, type TokenWidth } from "./src/data/tokens.ts";
+export {
+  boundParts,
+  cutParts,
+  type PartBounds,
+  type PartName,
+  type Parts,
+  type SplitName,
+  type SplitTokens,
+  splitTokens,
+} from "./src/data/parts.ts";
 export {
   type Batch,
   evalWindows,
-  type Parts,
-  splitTokens,
   TrainBatches,
   type TrainBatchesState,
+  WindowList,
 } from "./src/data/batches.ts";
 export { Random, type RandomState } from "./src/random.ts";
-export { embeddedModel, type Materials } from "./src/experiment/setup.ts";
+export { embeddedModel, type LoadListeners, type Materials } from "./src/experiment/setup.ts";
 export {
   evaluateText,
   type EvaluateTextOptions,

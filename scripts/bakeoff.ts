@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  datasetConfigOption,
   MODEL_HELP,
   newCommand,
   Option,
@@ -12,6 +13,8 @@ import {
   printJson,
   Progress,
   runMain,
+  TEXT_HELP,
+  textColumnOption,
   textOption,
   wholeOption,
 } from "./cli.ts";
@@ -48,11 +51,13 @@ await runMain(async (signal) => {
     )
     .addOption(
       new Option(
-        "--text <file>",
-        "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
+        "--text <text>",
+        TEXT_HELP.text,
       )
         .default(DEFAULTS.text).argParser(textOption("text")),
     )
+    .addOption(datasetConfigOption())
+    .addOption(textColumnOption())
     .addOption(
       new Option("--max_length <tokens>", "tokens in a sequence, at most the model's context")
         .default(DEFAULTS.max_length).argParser(wholeOption("max_length", { min: 1 })),
@@ -78,7 +83,10 @@ await runMain(async (signal) => {
   const { output_dir, json, live: port, ...given } = parseCommand(command);
   using live = openLive(port);
   const { gpu, options, materials, dir } = await preparing(async () => {
-    const prepared = await prepareBakeoff(given);
+    const prepared = await prepareBakeoff(given, {
+      signal,
+      onMessage: (line) => console.error(line),
+    });
     const gpu = await Gpu.open();
     return { gpu, ...prepared, dir: await newFolder(output_dir, shortName(given.model_name)) };
   });

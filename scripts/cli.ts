@@ -14,6 +14,7 @@
  */
 import denoJson from "../deno.json" with { type: "json" };
 import { blameInput, isInputError, preparing } from "../src/errors.ts";
+import { TEXT_COLUMN } from "../src/data/text_source.ts";
 import { checkChoice, checkNumber, type NumberRange } from "../src/ranges.ts";
 import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
 import { Command, CommanderError, Option } from "./deps.ts";
@@ -149,6 +150,29 @@ export const MODEL_HELP =
 export function modelOption() {
   return new Option("--model_name <name>", MODEL_HELP)
     .default(EMBEDDED_MODEL).argParser(textOption("model_name"));
+}
+
+/** Says which texts commands take; the two other options belong to it. */
+export const TEXT_HELP = {
+  text:
+    "moby_dick (embedded), tiny_shakespeare or wikitext (fetched once), or the path of a UTF-8, " +
+    "JSON Lines or Parquet file, or of a folder with train.*, validation.* and test.*",
+  dataset_config:
+    "which wikitext: wikitext-2-raw-v1 (unless given) or wikitext-103-raw-v1; in a folder, the " +
+    "folder below",
+  text_column: "where the rows of a JSON Lines or Parquet file have their text",
+} as const;
+
+/** The option by which commands take a data set's configuration. */
+export function datasetConfigOption() {
+  return new Option("--dataset_config <name>", TEXT_HELP.dataset_config)
+    .default("", "none").argParser(textOption("dataset_config"));
+}
+
+/** The option by which commands take the column that text is in. */
+export function textColumnOption() {
+  return new Option("--text_column <name>", TEXT_HELP.text_column)
+    .default(TEXT_COLUMN).argParser(textOption("text_column"));
 }
 
 /** Prints a result for programs: one line of JSON on stdout. */

@@ -22,7 +22,7 @@ await runMain(async (signal) => {
   const own = options ?? await preparing(() => readIntegrationOptions(resume!));
   using gpu = await preparing(() => Gpu.open({ device: own.device }));
   const progress = new Progress({ follower: live });
-  const listeners = integrationListeners({ progress, live, verbose }, own);
+  const listeners = { ...integrationListeners({ progress, live, verbose }, own), signal };
   progress.log(`adapter: ${gpu.info.name}`);
   using run = await preparing(() =>
     resume === undefined

@@ -4,6 +4,8 @@
  * @module
  */
 import {
+  choiceOption,
+  datasetConfigOption,
   modelOption,
   newCommand,
   Option,
@@ -12,10 +14,16 @@ import {
   printJson,
   refuse,
   runMain,
+  TEXT_HELP,
+  textColumnOption,
   textOption,
   wholeOption,
 } from "./cli.ts";
-import { loadText } from "../src/data/corpora.ts";
+import type { LoadedModel } from "../src/data/model_files.ts";
+import { type SplitName, SPLITS } from "../src/data/parts.ts";
+import { openText, pickSplit } from "../src/data/text_source.ts";
+import { tokenise } from "../src/data/tokenise.ts";
+import type { Tokens } from "../src/data/tokens.ts";
 import { evaluateText } from "../src/experiment/evaluate_text.ts";
 import { openModel } from "../src/experiment/setup.ts";
 import { Gpu } from "../src/gpu/device.ts";
@@ -36,11 +44,13 @@ await runMain(async (signal) => {
   })
     .addOption(modelOption())
     .addOption(
-      new Option(
-        "--text_file <file>",
-        "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
-      )
-        .argParser(textOption("text_file")),
+      new Option("--text_file <text>", TEXT_HELP.text).argParser(textOption("text_file")),
+    )
+    .addOption(datasetConfigOption())
+    .addOption(textColumnOption())
+    .addOption(
+      new Option("--split <name>", "which split of a data set that has splits (default: test)")
+        .argParser(choiceOption("split", SPLITS)),
     )
     .addOption(
       new Option("--max_length <tokens>", "tokens in a window (default: the model's context)")
@@ -55,21 +65,23 @@ await runMain(async (signal) => {
         .default(8).argParser(wholeOption("batch_size", { min: 1, max: 4096 })),
     )
     .option("--json", "print the result as one JSON line");
-  const { model_name, text_file, max_length, stride, batch_size, json } = parseCommand(command);
+  const { model_name, text_file, max_length, stride, batch_size, json, ...text } = parseCommand(
+    command,
+  );
   if (text_file === undefined) {
-    return refuse("text_file is needed: moby_dick, or a UTF-8 text file");
+    return refuse("text_file is needed: moby_dick, wikitext, or the path of a file");
   }
-  const { gpu, model, text } = await preparing(async () => {
+  const { gpu, model, tokens } = await preparing(async () => {
     const model = await openModel(model_name);
-    const { text } = await loadText(text_file);
-    return { gpu: await Gpu.open(), model, text };
+    const tokens = await tokensOf(model, { text_file, ...text }, signal);
+    return { gpu: await Gpu.open(), model, tokens };
   });
   using _gpu = gpu;
   console.error(
-    `adapter: ${gpu.info.name}; scoring ${text.length.toLocaleString("en-US")} characters`,
+    `adapter: ${gpu.info.name}; scoring ${tokens.length.toLocaleString("en-US")} tokens`,
   );
   const result = await preparing(() =>
-    evaluateText(gpu, model, text, {
+    evaluateText(gpu, model, tokens, {
       ...(max_length !== undefined && { maxLength: max_length }),
       ...(stride !== undefined && { stride }),
       batchSize: batch_size,
@@ -84,3 +96,25 @@ await runMain(async (signal) => {
     );
   }
 });
+
+/** Which text, and which split of it. */
+interface Asked {
+  text_file: string;
+  dataset_config: string;
+  text_column: string;
+  split?: SplitName | undefined;
+}
+
+async function tokensOf(
+  { tokenizer }: LoadedModel,
+  { text_file, dataset_config: config, text_column: column, split }: Asked,
+  signal: AbortSignal,
+): Promise<Tokens> {
+  if (tokenizer === undefined) throw new TypeError("The model has no tokenizer.json");
+  const listeners = { signal, onMessage: (line: string) => console.error(line) };
+  const source = await openText(text_file, { config, column, ...listeners });
+  const picked = pickSplit(source, split ?? (source.hasSplits ? "test" : undefined));
+  const one = { ...source, splits: { train: source.splits[picked] } };
+  const { splits: { train } } = await tokenise(one, tokenizer, listeners);
+  return train;
+}

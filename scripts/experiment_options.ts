@@ -10,7 +10,7 @@ import {
   OPTION_RULES,
 } from "../src/experiment/options.ts";
 import { STRATEGIES } from "../src/plasticity/scores.ts";
-import { type AnyCommand, MODEL_HELP, newCommand, Option } from "./cli.ts";
+import { type AnyCommand, MODEL_HELP, newCommand, Option, TEXT_HELP } from "./cli.ts";
 import {
   addOptions,
   addRunOptions,
@@ -23,7 +23,9 @@ import {
 export const EXPERIMENT_GROUPS: OptionGroups<ExperimentOptions> = {
   "Model and text:": {
     model_name: ["<name>", MODEL_HELP],
-    text: ["<file>", "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file"],
+    text: ["<text>", TEXT_HELP.text],
+    dataset_config: ["<name>", TEXT_HELP.dataset_config],
+    text_column: ["<name>", TEXT_HELP.text_column],
     max_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
     batch_size: ["<number>", "sequences in a batch"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AnyCommand, MODEL_HELP, newCommand, Option } from "./cli.ts";
+import { type AnyCommand, MODEL_HELP, newCommand, Option, TEXT_HELP } from "./cli.ts";
 import {
   addOptions,
   addRunOptions,
@@ -24,10 +24,9 @@ import { STRATEGIES } from "../src/plasticity/scores.ts";
 const GROUPS: OptionGroups<IntegrationOptions> = {
   "Model and text:": {
     model_name: ["<name>", MODEL_HELP],
-    dataset: [
-      "<file>",
-      "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
-    ],
+    dataset: ["<text>", TEXT_HELP.text],
+    dataset_config: ["<name>", TEXT_HELP.dataset_config],
+    text_column: ["<name>", TEXT_HELP.text_column],
     sequence_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
     batch_size: ["<number>", "sequences in a batch"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],

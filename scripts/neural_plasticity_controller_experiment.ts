@@ -20,7 +20,7 @@ await runMain(async (signal) => {
   const { device } = options ?? await preparing(() => readOptions(resume!));
   using gpu = await preparing(() => Gpu.open({ device }));
   const progress = new Progress({ follower: live });
-  const listeners = { gpu, ...experimentListeners(progress, live) };
+  const listeners = { gpu, signal, ...experimentListeners(progress, live) };
   progress.log(`adapter: ${gpu.info.name}`);
   using experiment = await preparing(async () => {
     const experiment = resume === undefined

@@ -5,6 +5,7 @@
  */
 import { resolve } from "node:path";
 import {
+  datasetConfigOption,
   newCommand,
   numberOption,
   Option,
@@ -12,11 +13,12 @@ import {
   preparing,
   Progress,
   runMain,
+  TEXT_HELP,
+  textColumnOption,
   textOption,
   wholeOption,
 } from "./cli.ts";
 import { liveOption, openLive, toTheEnd } from "./live.ts";
-import { loadText } from "../src/data/corpora.ts";
 import { writeWhole } from "../src/data/files.ts";
 import { checkSavable, saveModel } from "../src/data/model_files.ts";
 import {
@@ -43,11 +45,13 @@ await runMain(async (signal) => {
   })
     .addOption(
       new Option(
-        "--text <file>",
-        "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
+        "--text <text>",
+        TEXT_HELP.text,
       )
         .default("moby_dick").argParser(textOption("text")),
     )
+    .addOption(datasetConfigOption())
+    .addOption(textColumnOption())
     .addOption(
       new Option("--output_dir <dir>", "where the model goes")
         .default("pretrained").argParser(textOption("output_dir")),
@@ -96,7 +100,7 @@ await runMain(async (signal) => {
     }
     await checkRecord(recordFile);
     const options = {
-      corpus: await loadText(o.text),
+      ...{ text: o.text, dataset_config: o.dataset_config, text_column: o.text_column },
       sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
       batchSize: o.batch_size,
       maxLength: o.max_length,
@@ -109,7 +113,10 @@ await runMain(async (signal) => {
       evalFreq: o.eval_freq,
       seed: o.seed,
     };
-    const materials = preparePretraining(options);
+    const materials = await preparePretraining(options, {
+      signal,
+      onMessage: (line) => console.error(line),
+    });
     const gpu = await Gpu.open();
     await checkPretraining(gpu, options, materials);
     return { gpu, options, materials };

@@ -31,7 +31,7 @@ await runMain(async (signal) => {
   using gpu = await preparing(() => Gpu.open({ device }));
   const progress = new Progress({ follower: live });
   progress.log(`adapter: ${gpu.info.name}`);
-  const config = { gpu, ...listenersOf(progress, () => sweep.runs) };
+  const config = { gpu, signal, ...listenersOf(progress, () => sweep.runs) };
   const sweep: Sweep = await preparing(() =>
     resume === undefined ? Sweep.start(given!, config) : Sweep.resume(resume, config)
   );

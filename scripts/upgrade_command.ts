@@ -10,6 +10,7 @@ import {
   Option,
   parseCommand,
   refuse,
+  TEXT_HELP,
   textOption,
 } from "./cli.ts";
 import { liveOption, type LivePort } from "./live.ts";
@@ -35,11 +36,10 @@ export type UpgradeCommand =
 const GROUPS: OptionGroups<UpgradeOptions> = {
   "Model and text:": {
     model: ["<name>", `the model to upgrade: ${MODEL_HELP}`],
-    dataset: [
-      "<file>",
-      "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file",
-    ],
-    data_path: ["<file>", "a UTF-8 text file, in place of --dataset"],
+    dataset: ["<text>", TEXT_HELP.text],
+    dataset_config: ["<name>", TEXT_HELP.dataset_config],
+    text_column: ["<name>", TEXT_HELP.text_column],
+    data_path: ["<file>", "a file or folder, in place of --dataset"],
     sequence_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
     batch_size: ["<number>", "sequences in a batch"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],

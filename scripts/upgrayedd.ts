@@ -28,7 +28,9 @@ await runMain(async (signal) => {
   using live = openLive(command.live);
   const options = command.options ?? await preparing(() => readUpgradeOptions(resume!));
   const prepared = resume === undefined
-    ? await preparing(() => prepareUpgrade(options))
+    ? await preparing(() =>
+      prepareUpgrade(options, { signal, onMessage: (line) => console.error(line) })
+    )
     : undefined;
   using gpu = await preparing(() => Gpu.open({ device: options.device }));
   const progress = new Progress({ follower: live });
@@ -41,7 +43,10 @@ await runMain(async (signal) => {
     return;
   }
   const integration = checkIntegrationOptions(integrationOf(options));
-  const listeners = integrationListeners({ progress, live, verbose }, integration);
+  const listeners = {
+    ...integrationListeners({ progress, live, verbose }, integration),
+    signal,
+  };
   using run = await preparing(() =>
     prepared ? startUpgrade(gpu, prepared, listeners) : resumeUpgrade(gpu, resume!, listeners)
   );

@@ -268,8 +268,17 @@ export interface EnvironmentRecord {
 export interface DataRecord {
   /** The text's name, or its path. */
   text: string;
-  /** SHA-256 of the text as read, in hexadecimal. */
+  /** Which of a data set's configurations; absent where it has none. */
+  dataset_config?: string;
+  /** The column whose rows are the text; absent where files hold nothing but text. */
+  text_column?: string;
+  /**
+   * SHA-256 of the text's bytes as read, in hexadecimal; where it is in several files, of their
+   * hashes, joined by line feeds.
+   */
   sha256: string;
+  /** The files of each split, in order; absent where the text has no splits of its own. */
+  files?: { split: string; file: string; sha256: string }[];
   /** SHA-256 of the parsed `tokenizer.json`, written without blanks, in hexadecimal. */
   tokenizer_sha256: string;
   /** SHA-256 of the model's configuration and weights (F32, in the order of their names), in hexadecimal. */
@@ -283,8 +292,13 @@ export interface DataRecord {
     /** The commit that it stood for: 40 hexadecimal digits. */
     commit: string;
   };
-  /** Tokens in each part, and where it lies in the whole: `[start, end)`. */
-  parts: Record<"train" | "calibration" | "validation" | "test", { start: number; end: number }>;
+  /** The same of a data set. */
+  hub_dataset?: { repo: string; revision: string; commit: string };
+  /** Tokens in each part, and where it lies in the whole, or in its split: `[start, end)`. */
+  parts: Record<
+    "train" | "calibration" | "validation" | "test",
+    { split?: string; start: number; end: number }
+  >;
 }
 
 /** A model at one point of a plasticity cycle, on validation text. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { evalWindows, splitTokens, TrainBatches } from "../src/data/batches.ts";
+import { evalWindows, TrainBatches } from "../src/data/batches.ts";
+import { splitTokens } from "../src/data/parts.ts";
 import { Random } from "../src/random.ts";
 
 /** Tokens that are their own places. */

@@ -200,7 +200,7 @@ Deno.test("heads are scored on calibration text alone", async () => {
   using fresh = arm();
   const { scores } = await scoreArm(fresh, calibration, score);
   using trained = arm();
-  const inputs = parts.train.slice(0, 32), targets = parts.train.slice(1, 33);
+  const inputs = parts.train.subarray(0, 32), targets = parts.train.subarray(1, 33);
   trained.trainer.step(inputs, targets, { learningRate: 0, metrics: true });
   assert.deepEqual((await scoreArm(trained, calibration, score)).scores, scores);
 });

@@ -226,7 +226,7 @@ Deno.test(
     assert.deepEqual(record.hub_model, { repo: "someone/tiny", revision: "main", commit });
     server.commit("someone/tiny", { ...files, "config.json": '{"model_type":"llama"}' });
     server.log.length = 0;
-    const again = await loadMaterials(options, record);
+    const again = await loadMaterials(options, {}, record);
     assert.equal(again.record.model_sha256, record.model_sha256);
     assert.deepEqual(server.log, [], "it is in the cache");
     await assert.rejects(loadMaterials(options), /llama/);

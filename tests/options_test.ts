@@ -154,7 +154,7 @@ Deno.test("experiment: a bad command line is named, with a suggestion", () => {
       /unknown option '--prunning-level'\n\(Did you mean --pruning_level/,
     ],
     [["--cycles"], /option '--cycles <number>' argument missing/],
-    [["--text", "--no-controls"], /option '--text <file>' argument missing/],
+    [["--text", "--no-controls"], /option '--text <text>' argument missing/],
     [["gpt2"], /too many arguments.*gpt2/],
     [["--json=3"], /unknown option '--json=3'/],
     [["-x"], /unknown option '-x'/],

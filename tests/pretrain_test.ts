@@ -1,6 +1,7 @@
 /** The embedded model is what its record says, and pretraining refuses what it cannot do. */
 import assert from "node:assert/strict";
-import { evalWindows, splitTokens } from "../src/data/batches.ts";
+import { evalWindows } from "../src/data/batches.ts";
+import { splitTokens } from "../src/data/parts.ts";
 import { loadText } from "../src/data/corpora.ts";
 import { sha256 } from "../src/data/files.ts";
 import { loadModel } from "../src/data/model_files.ts";
@@ -52,17 +53,21 @@ Deno.test("n-gram losses of a text whose answer is known", () => {
   assert.ok(trigram <= bigram + 0.01);
 });
 
-Deno.test("a text too poor for the vocabulary is refused before training", () => {
+Deno.test("a text too poor for the vocabulary is refused before training", async () => {
+  const dir = await Deno.makeTempDir();
+  const text = `${dir}/poor.txt`;
+  await Deno.writeTextFile(text, corpus.text.slice(0, 6000));
   const options = {
-    corpus: { ...corpus, text: corpus.text.slice(0, 6000) },
+    ...{ text, dataset_config: "", text_column: "text" },
     sizes: { L: 1, NH: 2, C: 8, V: 1024, T: 16 },
     ...{ batchSize: 2, maxLength: 16, steps: 1, learningRate: 1e-3, weightDecay: 0, inputNoise: 0 },
     ...{ beta2: 0.99, initializerRange: 0.02, evalFreq: 1, seed: 1 },
   };
-  assert.throws(
-    () => preparePretraining(options),
+  await assert.rejects(
+    preparePretraining(options),
     /a vocabulary of \d+ tokens, not of vocab_size 1024/,
   );
+  await Deno.remove(dir, { recursive: true });
 });
 
 Deno.test("the page of a pretraining says what is known so far, and no more", () => {

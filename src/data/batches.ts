@@ -1,67 +1,14 @@
 /**
- * Tokens into four disjoint parts, training batches, and windows for evaluation.
+ * Training batches, and windows for evaluation.
  *
  * @module
  */
 import type { Window } from "../gpt2/evaluate.ts";
 import { Random, type RandomState } from "../random.ts";
+import type { Tokens } from "./tokens.ts";
 
-/** The parts of a text, none of which sees another's tokens. */
-export interface Parts {
-  /** What gradients are computed on. */
-  readonly train: Uint32Array;
-  /** What heads are scored on. */
-  readonly calibration: Uint32Array;
-  /** What is looked at during a run. */
-  readonly validation: Uint32Array;
-  /** What is read once, at the end. */
-  readonly test: Uint32Array;
-}
-
-/** Shares of the tokens in percent, in their order; the rounding goes to test. */
-export const SHARES: Readonly<Record<keyof Parts, number>> = {
-  train: 80,
-  calibration: 5,
-  validation: 5,
-  test: 10,
-};
-
-/**
- * Cuts tokens into four contiguous parts: train, calibration, validation and test, in this order,
- * of the shares in {@linkcode SHARES}.
- *
- * @param tokens The whole text.
- * @param sizes `T`, the window length in tokens, and `B`, the windows in a batch (1 unless given).
- * @returns Views into `tokens`.
- * @throws {RangeError} If the text is too short: every part must hold a window of T + 1 tokens,
- *   and train a batch of B windows; the error says how many tokens that takes.
- */
-export function splitTokens(
-  tokens: Uint32Array,
-  { T, B = 1 }: { T: number; B?: number },
-): Parts {
-  checkSize("max_length", T);
-  checkSize("batch_size", B);
-  const { train, calibration, validation } = SHARES;
-  // Of the three small parts test is the largest, so calibration decides.
-  const needed = Math.ceil(Math.max((B * T + 1) * 100 / train, (T + 1) * 100 / calibration));
-  if (tokens.length < needed) {
-    throw new RangeError(
-      `the text has ${tokens.length} tokens: four parts for batches of ${B} x ${T} tokens take ` +
-        `at least ${needed}; give a longer text, shorter sequences or smaller batches`,
-    );
-  }
-  const share = (percent: number) => Math.floor(tokens.length * percent / 100);
-  const a = share(train), b = a + share(calibration), c = b + share(validation);
-  return {
-    train: tokens.subarray(0, a),
-    calibration: tokens.subarray(a, b),
-    validation: tokens.subarray(b, c),
-    test: tokens.subarray(c),
-  };
-}
-
-function checkSize(name: string, value: number): void {
+/** @throws {RangeError} If a size is not a positive whole number. */
+export function checkSize(name: string, value: number): void {
   if (!Number.isSafeInteger(value) || value < 1) {
     throw new RangeError(`${name} must be a positive whole number: ${value}`);
   }
@@ -91,7 +38,7 @@ export interface TrainBatchesState {
 
 /** Draws batches of windows that begin anywhere in a text, uniformly and independently. */
 export class TrainBatches {
-  readonly #tokens: Uint32Array;
+  readonly #tokens: Tokens;
   readonly #B: number;
   readonly #T: number;
   #random: Random;
@@ -105,7 +52,7 @@ export class TrainBatches {
    * @throws {RangeError} If a size is not positive, the seed is not a whole number from 0 to
    *   2^53 - 1, or the text does not hold one window of T + 1 tokens.
    */
-  constructor(tokens: Uint32Array, { B, T, seed }: { B: number; T: number; seed: number }) {
+  constructor(tokens: Tokens, { B, T, seed }: { B: number; T: number; seed: number }) {
     checkSize("batch_size", B);
     checkSize("max_length", T);
     if (tokens.length < T + 1) {
@@ -125,8 +72,9 @@ export class TrainBatches {
     const inputs = new Uint32Array(B * T), targets = new Uint32Array(B * T);
     for (let b = 0; b < B; b++) {
       const at = this.#random.int(tokens.length - T);
-      inputs.set(tokens.subarray(at, at + T), b * T);
-      targets.set(tokens.subarray(at + 1, at + 1 + T), b * T);
+      const window = tokens.subarray(at, at + T + 1);
+      inputs.set(window.subarray(0, T), b * T);
+      targets.set(window.subarray(1), b * T);
     }
     this.#drawn++;
     return { inputs, targets };
@@ -183,22 +131,67 @@ export class TrainBatches {
  * @throws {RangeError} If T or the stride is out of range, or the part has fewer than 2 tokens.
  */
 export function evalWindows(
-  part: Uint32Array,
+  part: Tokens,
   T: number,
   stride: number = T,
 ): IterableIterator<Window> {
-  if (!Number.isSafeInteger(T) || T < 2) {
-    throw new RangeError(`max_length must be a whole number of at least 2: ${T}`);
+  return new WindowList(part, T, stride)[Symbol.iterator]();
+}
+
+/** The windows of {@linkcode evalWindows}, cut only as they are asked for: a list without its memory. */
+export class WindowList implements Iterable<Window> {
+  /** How many. */
+  readonly length: number;
+  readonly #part: Tokens;
+  readonly #T: number;
+  readonly #stride: number;
+
+  /**
+   * The windows from the first on.
+   *
+   * @param limit How many at most; all unless given.
+   * @throws {RangeError} As {@linkcode evalWindows} does.
+   */
+  constructor(part: Tokens, T: number, stride: number = T, limit: number = Infinity) {
+    if (!Number.isSafeInteger(T) || T < 2) {
+      throw new RangeError(`max_length must be a whole number of at least 2: ${T}`);
+    }
+    if (!Number.isSafeInteger(stride) || stride < 1 || stride > T) {
+      throw new RangeError(`stride must be a whole number from 1 to max_length ${T}: ${stride}`);
+    }
+    if (part.length < 2) {
+      throw new RangeError(
+        `${part.length} tokens leave nothing to predict: give a text of at least 2 tokens`,
+      );
+    }
+    this.#part = part;
+    this.#T = T;
+    this.#stride = stride;
+    const begins = 1 + Math.max(0, Math.ceil((part.length - T) / stride));
+    // a single token at the end: nothing precedes it in its window
+    const alone = part.length - (begins - 1) * stride < 2 ? 1 : 0;
+    this.length = Math.min(limit, begins - alone);
   }
-  if (!Number.isSafeInteger(stride) || stride < 1 || stride > T) {
-    throw new RangeError(`stride must be a whole number from 1 to max_length ${T}: ${stride}`);
+
+  /** Some of them, in memory. */
+  slice(begin: number, end: number = this.length): Window[] {
+    const last = Math.min(end, this.length);
+    return Array.from({ length: Math.max(0, last - begin) }, (_, i) => this.#window(begin + i));
   }
-  if (part.length < 2) {
-    throw new RangeError(
-      `${part.length} tokens leave nothing to predict: give a text of at least 2 tokens`,
-    );
+
+  /** All of them, one after the other. */
+  *[Symbol.iterator](): Generator<Window, undefined> {
+    for (let i = 0; i < this.length; i++) yield this.#window(i);
   }
-  return windows(part, T, stride);
+
+  #window(i: number): Window {
+    const begin = i * this.#stride;
+    const tokens = this.#part.subarray(begin, Math.min(begin + this.#T, this.#part.length));
+    // the window before has covered up to T - stride tokens of this one ("trg_len" in the page's code)
+    const covered = i === 0 ? 0 : this.#T - this.#stride;
+    const from = Math.max(0, covered - 1);
+    return { inputs: tokens.subarray(0, -1), targets: tokens.subarray(1), from };
+  }
 }
 
 /** Batches as windows of T tokens, every target scored: the same text, to be evaluated. */
@@ -210,16 +203,4 @@ export function batchWindows(batches: readonly Batch[], T: number): Window[] {
       from: 0,
     }))
   );
-}
-
-function* windows(part: Uint32Array, T: number, stride: number): Generator<Window> {
-  let covered = 0;
-  for (let begin = 0; covered < part.length; begin += stride) {
-    const end = Math.min(begin + T, part.length);
-    const fresh = end - covered; // "trg_len" in the page's code
-    covered = end;
-    const from = Math.max(0, end - begin - fresh - 1);
-    if (end - begin < 2) continue; // a single token at the end: nothing precedes it in its window
-    yield { inputs: part.subarray(begin, end - 1), targets: part.subarray(begin + 1, end), from };
-  }
 }

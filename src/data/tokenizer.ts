@@ -14,6 +14,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { HuggingFaceTokenizer } from "./deps.ts";
 
 /** A tokenizer read from a Hugging Face `tokenizer.json`. */
@@ -22,13 +23,26 @@ export class Tokenizer {
   readonly vocabSize: number;
   /** The number of the end-of-text token, absent where the vocabulary has none. */
   readonly eos?: number;
-  /** Whether text may be cut before a space and encoded piecewise with the same result. */
+  /** Whether text may be cut before white space and encoded piecewise with the same result. */
   readonly splits: boolean;
+  /** SHA-256 of the files it was made from, in hexadecimal: the same gives the same numbers. */
+  readonly fingerprint: string;
   readonly #inner: HuggingFaceTokenizer;
+  /** Where it may be cut. */
+  readonly #safe: RegExp | undefined;
 
-  private constructor(inner: HuggingFaceTokenizer, splits: boolean, eosToken: string) {
+  private constructor(
+    inner: HuggingFaceTokenizer,
+    { safe, eosToken, fingerprint }: {
+      safe: RegExp | undefined;
+      eosToken: string;
+      fingerprint: string;
+    },
+  ) {
     this.#inner = inner;
-    this.splits = splits;
+    this.#safe = safe;
+    this.fingerprint = fingerprint;
+    this.splits = safe !== undefined;
     this.vocabSize = inner.model!.vocab.length;
     this.eos = inner.token_to_id(eosToken);
   }
@@ -59,11 +73,11 @@ export class Tokenizer {
       });
     }
     const eos = isObject(config.eos_token) ? config.eos_token.content : config.eos_token;
-    return new Tokenizer(
-      inner,
-      splitsBeforeSpaces(full),
-      typeof eos === "string" ? eos : "<|endoftext|>",
-    );
+    return new Tokenizer(inner, {
+      safe: safeCuts(full),
+      eosToken: typeof eos === "string" ? eos : "<|endoftext|>",
+      fingerprint: createHash("sha256").update(JSON.stringify([json, config])).digest("hex"),
+    });
   }
 
   /**
@@ -76,7 +90,7 @@ export class Tokenizer {
     if (!(chunk >= 1)) throw new RangeError(`chunk must be at least 1: ${chunk}`);
     const parts: number[][] = [];
     let length = 0;
-    for (const piece of this.splits ? chunks(text, chunk) : [text]) {
+    for (const piece of this.#safe ? chunks(text, chunk, this.#safe) : [text]) {
       const { ids } = this.#inner.encode(piece, { add_special_tokens: false });
       parts.push(ids);
       length += ids.length;
@@ -88,6 +102,22 @@ export class Tokenizer {
       at += ids.length;
     }
     return out;
+  }
+
+  /**
+   * The last place at which a text may be cut so that both sides, and whatever follows, encode to the
+   * numbers of the whole; 0 where there is none. To be asked only where `splits`.
+   */
+  lastCut(text: string): number {
+    if (!this.#safe) return 0;
+    // looks at ever longer ends, so that a long text is not searched from its beginning
+    for (let length = 256;; length *= 4) {
+      const start = Math.max(0, text.length - length);
+      let last = 0;
+      for (const { index } of text.slice(start).matchAll(this.#safe)) last = index;
+      if (last > 0) return start + last;
+      if (start === 0) return 0;
+    }
   }
 
   /**
@@ -116,20 +146,24 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * GPT-2's byte-level splitting never joins a space to what stands before it unless that is white
- * space too, and looks ahead only out of white space. So a cut before a space that follows something
- * else changes nothing, as long as no normaliser and no added token reaches across it.
+ * GPT-2's byte-level splitting never joins white space to what stands before it unless that is white
+ * space too, and looks ahead only out of white space. So a cut before white space that follows
+ * something else changes nothing, as long as no normaliser and no added token reaches across it.
+ * A pre-tokenizer that puts a space before its text leaves those alone that begin with one: then only
+ * a space will do. U+0085, on which libraries differ, is not cut behind.
  */
-function splitsBeforeSpaces(json: Record<string, unknown>): boolean {
+function safeCuts(json: Record<string, unknown>): RegExp | undefined {
   const pre = json.pre_tokenizer;
   const added = Array.isArray(json.added_tokens) ? json.added_tokens : [];
-  return json.normalizer === null && isObject(pre) && pre.type === "ByteLevel" &&
+  const safe = json.normalizer === null && isObject(pre) && pre.type === "ByteLevel" &&
     pre.use_regex !== false &&
     added.every((token) => !token.lstrip && !token.rstrip && !/\s/.test(token.content));
+  if (!safe) return undefined;
+  return pre.add_prefix_space === true ? /(?<=[^\s\u0085]) /g : /(?<=[^\s\u0085])[ \t\n\v\f\r]/g;
 }
 
-function* chunks(text: string, least: number): Generator<string> {
-  const safe = /(?<=\S) /g;
+function* chunks(text: string, least: number, cuts: RegExp): Generator<string> {
+  const safe = new RegExp(cuts); // with a place of its own
   let start = 0;
   while (start < text.length) {
     safe.lastIndex = start + least;

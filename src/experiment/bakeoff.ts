@@ -19,7 +19,7 @@ import { Random } from "../random.ts";
 import type { BakeoffRecord, BakeoffStrategy } from "../record.ts";
 import { checkOptions, type ExperimentOptions } from "./options.ts";
 import { environmentRecord } from "./run.ts";
-import { loadMaterials, type Materials } from "./setup.ts";
+import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 
 /** Shares of the heads that are removed. */
 export const BAKEOFF_LEVELS: readonly number[] = [0.1, 0.3, 0.5];
@@ -30,7 +30,14 @@ export const RANDOM_DRAWS = 5;
 /** The options of the experiment that a bake-off has too. */
 export type BakeoffOptions = Pick<
   ExperimentOptions,
-  "model_name" | "text" | "max_length" | "batch_size" | "eval_tokens" | "seed"
+  | "model_name"
+  | "text"
+  | "dataset_config"
+  | "text_column"
+  | "max_length"
+  | "batch_size"
+  | "eval_tokens"
+  | "seed"
 >;
 
 /** What is going on, in evaluations. */
@@ -52,12 +59,17 @@ export interface BakeoffProgress {
  */
 export async function prepareBakeoff(
   given: Partial<BakeoffOptions>,
+  listeners: LoadListeners = {},
 ): Promise<{ options: BakeoffOptions; materials: Materials }> {
   const options = checkOptions(given);
-  const { model_name, text, max_length, batch_size, eval_tokens, seed } = options;
+  const { model_name, text, dataset_config, text_column } = options;
+  const { max_length, batch_size, eval_tokens, seed } = options;
   return {
-    options: { model_name, text, max_length, batch_size, eval_tokens, seed },
-    materials: await loadMaterials(options),
+    options: {
+      ...{ model_name, text, dataset_config, text_column },
+      ...{ max_length, batch_size, eval_tokens, seed },
+    },
+    materials: await loadMaterials(options, listeners),
   };
 }
 

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { evalWindows } from "../data/batches.ts";
+import { WindowList } from "../data/batches.ts";
 import type { LoadedModel } from "../data/model_files.ts";
+import type { Tokens } from "../data/tokens.ts";
 import { Activations } from "../gpt2/activations.ts";
 import { Evaluator } from "../gpt2/evaluate.ts";
 import { Gpt2 } from "../gpt2/model.ts";
@@ -38,7 +39,7 @@ export interface TextEvaluation {
 }
 
 /**
- * Scores a text: windows of `maxLength` tokens, `stride` apart; of each window only the tokens that
+ * Scores a text, or tokens that the model's own tokenizer made of one: windows of `maxLength` tokens, `stride` apart; of each window only the tokens that
  * no earlier window scored count (Hugging Face, "Perplexity of fixed-length models").
  *
  * @throws {RangeError} If a length is out of range, the text has fewer than two tokens, or the loss
@@ -48,11 +49,13 @@ export interface TextEvaluation {
 export async function evaluateText(
   gpu: Gpu,
   { config, weights, live, tokenizer }: LoadedModel,
-  text: string,
+  text: string | Tokens,
   { maxLength = config.T, stride = maxLength, batchSize = 8, signal }: EvaluateTextOptions = {},
 ): Promise<TextEvaluation> {
-  if (tokenizer === undefined) throw new TypeError("The model has no tokenizer.json");
-  const tokens = tokenizer.encode(text);
+  if (typeof text === "string" && tokenizer === undefined) {
+    throw new TypeError("The model has no tokenizer.json");
+  }
+  const tokens = typeof text === "string" ? tokenizer!.encode(text) : text;
   if (tokens.length < 2) {
     throw new RangeError(
       `The text has ${tokens.length} tokens: at least 2 are needed to predict one`,
@@ -63,7 +66,7 @@ export async function evaluateText(
       `max_length must be between 1 and the model's ${config.T} positions: ${maxLength}`,
     );
   }
-  const windows = [...evalWindows(tokens, maxLength, stride)];
+  const windows = new WindowList(tokens, maxLength, stride);
   using model = new Gpt2(gpu, config, weights, live);
   const B = Math.min(batchSize, windows.length);
   using acts = new Activations(model, { B, T: maxLength, training: false });

@@ -31,6 +31,8 @@ export interface RunListeners extends RecordListeners {
   onProgress?(progress: RunProgress): void;
   /** A line for the terminal: a pruning, a result. */
   onMessage?(line: string): void;
+  /** Stops the loading of model and text; the steps of a run take signals of their own. */
+  signal?: AbortSignal | undefined;
 }
 
 /** How a warm-up went. */

@@ -30,7 +30,7 @@ import {
 } from "./resume.ts";
 import { environmentRecord, shortName } from "./run.ts";
 import { RunFolder } from "./run_folder.ts";
-import { loadMaterials, type Materials } from "./setup.ts";
+import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 
 /** All that an integrated run begins with. Nothing is on the device yet, and nothing written. */
 export interface PreparedIntegration {
@@ -51,6 +51,7 @@ export interface PreparedIntegration {
  */
 export async function prepareIntegration(
   given: Partial<IntegrationOptions> = {},
+  listeners: LoadListeners = {},
 ): Promise<PreparedIntegration> {
   const checked = checkIntegrationOptions(given);
   const options = {
@@ -60,7 +61,7 @@ export async function prepareIntegration(
     memory: checked.memory && resolve(checked.memory),
     controller_weights: checked.controller_weights && resolve(checked.controller_weights),
   };
-  const materials = await materialsOf(options);
+  const materials = await materialsOf(options, listeners);
   return { options, materials, ...await left(options, materials) };
 }
 
@@ -78,7 +79,7 @@ export async function startIntegration(
 ): Promise<IntegrationRun> {
   const { options, materials, memory, guide } = "materials" in given
     ? given
-    : await prepareIntegration(given);
+    : await prepareIntegration(given, listeners);
   await tuneMatmul(gpu);
   await tryAllocating(gpu, materials, allocationOf(options));
   if (options.memory) {
@@ -110,7 +111,7 @@ export async function resumeIntegration(
   const folder = await openUnfinished(dir, "integration");
   const options = await readIntegrationOptions(dir);
   const began = await readBegan(folder);
-  const materials = await materialsOf(options, began);
+  const materials = await materialsOf(options, listeners, began);
   checkUnchanged(began, materials.record, options.model_name);
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
@@ -179,12 +180,14 @@ function checkedGuide(value: unknown): GuideState {
 
 async function materialsOf(
   options: IntegrationOptions,
+  listeners: LoadListeners,
   began?: DataRecord,
 ): Promise<Materials> {
   const { model_name, dataset: text, sequence_length: max_length } = options;
-  const { batch_size, eval_tokens, test_tokens } = options;
+  const { dataset_config, text_column, batch_size, eval_tokens, test_tokens } = options;
   const shared = { model_name, text, max_length, batch_size, eval_tokens, test_tokens };
-  return await loadMaterials(checkOptions(shared), began);
+  const given = checkOptions({ ...shared, dataset_config, text_column });
+  return await loadMaterials(given, listeners, began);
 }
 
 /** Options that belong to the controller. */

@@ -10,6 +10,8 @@ import type { RecordListeners } from "./recorder.ts";
 export interface IntegrationListeners extends RecordListeners {
   /** A line for the terminal. */
   onMessage?(line: string): void;
+  /** Stops the loading of model and text; a run takes a signal of its own. */
+  signal?: AbortSignal | undefined;
   /** A line for those who want to know more. */
   onDetail?(line: string): void;
   /** Called when results of training have been read. */

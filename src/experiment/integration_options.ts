@@ -4,6 +4,7 @@
  * @module
  */
 import { CONTROLLERS, type ControllerType } from "../controller/guides.ts";
+import { TEXT_COLUMN } from "../data/text_source.ts";
 import { type Regrowth, REGROWTHS } from "../plasticity/regrow.ts";
 import { completeOptions, number, type OptionRule, TEXT, whole } from "./option_rules.ts";
 import { type DeviceChoice, DEVICES, EMBEDDED_MODEL } from "./options.ts";
@@ -15,8 +16,12 @@ export const CONTROLLER_TYPES = Object.keys(CONTROLLERS) as readonly ControllerT
 export interface IntegrationOptions {
   /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
   model_name: string;
-  /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
+  /** A text's name, or the path of a file or folder, as an experiment's `text`. */
   dataset: string;
+  /** Which of a data set's configurations; empty for its first. In a folder, the folder below. */
+  dataset_config: string;
+  /** Where the rows of a JSON Lines or Parquet file have their text. */
+  text_column: string;
   /** Which adapter. */
   device: DeviceChoice;
   /** Folder in which the run gets a folder of its own. */
@@ -75,6 +80,8 @@ export interface IntegrationOptions {
 export const INTEGRATION_DEFAULTS: IntegrationOptions = {
   model_name: EMBEDDED_MODEL,
   dataset: "moby_dick",
+  dataset_config: "",
+  text_column: TEXT_COLUMN,
   device: "auto",
   output_dir: "runs",
   max_cycles: 10,
@@ -104,6 +111,8 @@ export const INTEGRATION_DEFAULTS: IntegrationOptions = {
 export const INTEGRATION_RULES: Readonly<Record<keyof IntegrationOptions, OptionRule>> = {
   model_name: TEXT,
   dataset: TEXT,
+  dataset_config: { kind: "path" },
+  text_column: TEXT,
   device: { kind: "choice", choices: DEVICES },
   output_dir: TEXT,
   max_cycles: whole(1, 1000),

@@ -65,7 +65,7 @@ export const PruningMode = {
 export interface ExperimentConfig extends RunListeners {
   /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
   modelName?: string;
-  /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
+  /** A text's name, or the path of a file or folder, as an experiment's `text`. */
   dataset?: string;
   /** Folder in which the run gets a folder of its own. */
   outputDir?: string;
@@ -198,11 +198,12 @@ export class NeuralPlasticityExperiment implements Disposable {
    */
   async setup(): Promise<this> {
     if (this.#run) return this;
-    const { runDir, verbose, onProgress, onMetric, onEvent } = this.#config;
+    const { runDir, verbose, signal, onProgress, onMetric, onEvent } = this.#config;
     const gpu = this.#config.gpu ??
       this.#owned.use(await Gpu.open({ device: this.options.device }));
     const queue = this.#events;
     const listeners: RunListeners = {
+      signal,
       onMessage: (line) => this.#tell(line),
       onProgress(progress) {
         onProgress?.(progress);

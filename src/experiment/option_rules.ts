@@ -10,7 +10,7 @@ export type OptionRule =
   | { readonly kind: "number"; readonly range: NumberRange }
   | { readonly kind: "choice"; readonly choices: readonly string[] }
   | { readonly kind: "text" }
-  /** A path; empty for none. */
+  /** A path or a name; empty for none. */
   | { readonly kind: "path" }
   | { readonly kind: "flag" }
   /** One value at least, none twice. */
@@ -66,7 +66,7 @@ function checkOption(name: string, rule: OptionRule, value: unknown): void {
       break;
     case "path":
       if (typeof value !== "string") {
-        throw new TypeError(`${name} must be a path: ${JSON.stringify(value)}`);
+        throw new TypeError(`${name} must be a path or a name: ${JSON.stringify(value)}`);
       }
       break;
     case "flag":

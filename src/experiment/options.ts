@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { TEXT_COLUMN } from "../data/text_source.ts";
 import { type Strategy, STRATEGY_NAMES } from "../plasticity/scores.ts";
 import { completeOptions, number, type OptionRule, TEXT, whole } from "./option_rules.ts";
 
@@ -32,8 +33,15 @@ export type PruningModeName = typeof PRUNING_MODES[number];
 export interface ExperimentOptions {
   /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
   readonly model_name: string;
-  /** `moby_dick`, or the path of a UTF-8 text file. */
+  /**
+   * `moby_dick`, `tiny_shakespeare` or `wikitext`, the path of a UTF-8, JSON Lines or Parquet file, or
+   * of a folder of files called after their splits.
+   */
   readonly text: string;
+  /** Which of a data set's configurations; empty for its first. In a folder, the folder below. */
+  readonly dataset_config: string;
+  /** Where the rows of a JSON Lines or Parquet file have their text. */
+  readonly text_column: string;
   /** Which adapter to run on. */
   readonly device: DeviceChoice;
   /** Sequences in a batch. */
@@ -83,6 +91,8 @@ export interface ExperimentOptions {
 export const DEFAULTS: ExperimentOptions = Object.freeze({
   model_name: EMBEDDED_MODEL,
   text: "moby_dick",
+  dataset_config: "",
+  text_column: TEXT_COLUMN,
   device: "auto",
   batch_size: 4,
   max_length: 64,
@@ -109,6 +119,8 @@ export const DEFAULTS: ExperimentOptions = Object.freeze({
 export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>> = {
   model_name: TEXT,
   text: TEXT,
+  dataset_config: { kind: "path" },
+  text_column: TEXT,
   device: { kind: "choice", choices: DEVICES },
   batch_size: whole(1, 4096),
   max_length: whole(2, 65536), // a sequence of one token has no row whose entropy counts

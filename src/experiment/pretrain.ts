@@ -3,13 +3,16 @@
  *
  * @module
  */
-import { evalWindows, type Parts, splitTokens, TrainBatches } from "../data/batches.ts";
+import { evalWindows, TrainBatches } from "../data/batches.ts";
 import { type TokenizerJson, trainBpe } from "../data/bpe.ts";
-import type { Corpus } from "../data/corpora.ts";
 import { sha256 } from "../data/files.ts";
 import type { Model } from "../data/model_files.ts";
 import { ngramLosses } from "../data/ngram.ts";
+import type { Parts } from "../data/parts.ts";
+import { textOf } from "../data/text_files.ts";
+import { openText } from "../data/text_source.ts";
 import { Tokenizer } from "../data/tokenizer.ts";
+import type { Tokens } from "../data/tokens.ts";
 import { initWeights } from "../gpt2/checkpoint.ts";
 import { type Gpt2Config, type Gpt2Sizes, makeConfig } from "../gpt2/config.ts";
 import { allHeads } from "../gpt2/layout.ts";
@@ -20,10 +23,11 @@ import { learningRate } from "../optim/schedule.ts";
 import { Trainer } from "../optim/trainer.ts";
 import { Random } from "../random.ts";
 import { DivergedError } from "./lockstep.ts";
+import { type LoadListeners, loadParts, type PartsOptions, type TextRecord } from "./setup.ts";
 
 /** What to train, and for how long. */
-export interface PretrainOptions {
-  corpus: Corpus;
+export interface PretrainOptions
+  extends Pick<PartsOptions, "text" | "dataset_config" | "text_column"> {
   /** Model sizes; V is also the tokenizer's vocabulary. */
   sizes: Gpt2Sizes;
   batchSize: number;
@@ -60,6 +64,10 @@ export interface PretrainProgress {
 /** The record that is committed beside the weights. */
 export interface PretrainRecord {
   text: string;
+  /** Which of a data set's configurations; absent where it has none. */
+  dataset_config?: string;
+  /** The column whose rows are the text; absent where files hold nothing but text. */
+  text_column?: string;
   text_sha256: string;
   tokenizer_sha256: string;
   parameters: number;
@@ -77,7 +85,10 @@ export interface PretrainRecord {
   seconds: number;
   /** Nats per token on the test part, in windows of max_length; read once. */
   test_loss: number;
-  /** The same part under interpolated n-gram models with the same tokenizer and training text. */
+  /**
+   * The same part under interpolated n-gram models with the same tokenizer and training text; of a
+   * long text they count the first 2^24 tokens, and are tuned and scored on the first 2^20.
+   */
   ngram_test_losses: { unigram: number; bigram: number; trigram: number };
   /** Validation loss by step. */
   validation: [number, number][];
@@ -89,11 +100,16 @@ export interface PretrainRecord {
  */
 const TOKENIZER_SHARE = 0.75;
 
+/** Characters from which a vocabulary is learnt, and tokens that n-gram models see, at most. */
+const MOST = { characters: 1 << 26, counted: 1 << 24, held: 1 << 20 };
+
 /** A text cut and encoded, and the model that is to learn it. */
 export interface PretrainMaterials {
   config: Gpt2Config;
   tokenizerJson: TokenizerJson;
   parts: Parts;
+  /** Which text it is. */
+  record: TextRecord;
 }
 
 /**
@@ -101,13 +117,17 @@ export interface PretrainMaterials {
  *
  * @throws {RangeError} If a size is out of range, or the text too short for it.
  */
-export function preparePretraining(options: PretrainOptions): PretrainMaterials {
-  const { corpus: { text }, sizes, batchSize: B, maxLength: T } = options;
+export async function preparePretraining(
+  options: PretrainOptions,
+  listeners: LoadListeners = {},
+): Promise<PretrainMaterials> {
+  const { sizes, batchSize: B, maxLength: T } = options;
   const config = makeConfig({ ...sizes, initializerRange: options.initializerRange });
   if (T > config.T) {
     throw new RangeError(`max_length must be at most n_positions ${config.T}: ${T}`);
   }
-  const learned = text.slice(0, Math.floor(text.length * TOKENIZER_SHARE));
+  const begins = await beginningOf(options, listeners);
+  const learned = begins.slice(0, Math.floor(begins.length * TOKENIZER_SHARE));
   const tokenizerJson = trainBpe(learned, sizes.V);
   const tokenizer = Tokenizer.fromJson(tokenizerJson);
   if (tokenizer.vocabSize < sizes.V) {
@@ -115,8 +135,22 @@ export function preparePretraining(options: PretrainOptions): PretrainMaterials 
       `The text yields a vocabulary of ${tokenizer.vocabSize} tokens, not of vocab_size ${sizes.V}: ask for as many, or give a longer text`,
     );
   }
-  const tokens = tokenizer.encode(text);
-  return { config, tokenizerJson, parts: splitTokens(tokens, { T, B }) };
+  return { config, tokenizerJson, ...await loadParts({ ...options, tokenizer, T, B }, listeners) };
+}
+
+/** The text that is trained on, or what of it is at most needed to learn a vocabulary. */
+async function beginningOf(
+  { text, dataset_config: config, text_column: column }: PretrainOptions,
+  listeners: LoadListeners,
+): Promise<string> {
+  const { splits } = await openText(text, { config, column, ...listeners });
+  let begins = "";
+  for await (const piece of textOf(splits.train!, { signal: listeners.signal })) {
+    begins += piece;
+    if (begins.length >= MOST.characters) break;
+  }
+  if (begins === "") throw new RangeError(`${text} is empty: give a file with text in it`);
+  return begins.slice(0, MOST.characters);
 }
 
 /**
@@ -147,11 +181,11 @@ const READ_EVERY = 10;
 export async function pretrain(
   gpu: Gpu,
   options: PretrainOptions,
-  { config, tokenizerJson: json, parts }: PretrainMaterials,
+  { config, tokenizerJson: json, parts, record }: PretrainMaterials,
   onProgress: (progress: PretrainProgress) => void = () => {},
   signal?: AbortSignal,
 ): Promise<{ model: Model; record: PretrainRecord }> {
-  const { corpus, batchSize: B, maxLength: T, steps, evalFreq, seed } = options;
+  const { batchSize: B, maxLength: T, steps, evalFreq, seed } = options;
   const started = performance.now();
   const noise = new Random(seed, 2);
   const batches = new TrainBatches(parts.train, { B, T, seed });
@@ -174,7 +208,8 @@ export async function pretrain(
     const { inputs, targets } = batches.next();
     for (let i = 0; i < inputs.length; i++) {
       if (noise.next() >= options.inputNoise) continue;
-      inputs[i] = parts.train[noise.int(parts.train.length)];
+      const drawn = noise.int(parts.train.length);
+      inputs[i] = parts.train.subarray(drawn, drawn + 1)[0];
     }
     trainer.step(inputs, targets, { learningRate: learningRate(step - 1, schedule) });
     const evaluates = step % evalFreq === 0 || step === steps;
@@ -209,8 +244,10 @@ export async function pretrain(
       tokenizerConfig: { tokenizer_class: "GPT2Tokenizer", model_max_length: config.T },
     },
     record: {
-      text: corpus.name,
-      text_sha256: corpus.sha256,
+      text: record.text,
+      ...(record.dataset_config !== undefined && { dataset_config: record.dataset_config }),
+      ...(record.text_column !== undefined && { text_column: record.text_column }),
+      text_sha256: record.sha256,
       tokenizer_sha256: await sha256(JSON.stringify(json)),
       parameters: model.layout.reduce((sum, { size }) => sum + size, 0),
       steps,
@@ -226,11 +263,15 @@ export async function pretrain(
       adapter: gpu.info.name,
       seconds: Math.round((performance.now() - started) / 1e3),
       test_loss: testLoss,
-      ngram_test_losses: ngramLosses(
-        { train: parts.train, tuning: parts.validation, held: parts.test },
-        config.V,
-      ),
+      ngram_test_losses: ngramLosses({
+        train: firstTokens(parts.train, MOST.counted),
+        tuning: firstTokens(parts.validation, MOST.held),
+        held: firstTokens(parts.test, MOST.held),
+      }, config.V),
       validation,
     },
   };
 }
+
+const firstTokens = (tokens: Tokens, most: number): Uint32Array =>
+  tokens.subarray(0, Math.min(most, tokens.length));

@@ -5,7 +5,7 @@
  * @module
  */
 import { join, resolve } from "node:path";
-import { isTextName } from "../data/corpora.ts";
+import { isTextName } from "../data/text_source.ts";
 import { readJson } from "../data/files.ts";
 import { hubModelName } from "../data/hub_models.ts";
 import type { Gpu } from "../gpu/device.ts";

@@ -93,7 +93,7 @@ async function begin(
   makeFolder: () => Promise<RunFolder>,
   listeners: RunListeners,
 ): Promise<ExperimentRun> {
-  const materials = await loadMaterials(options);
+  const materials = await loadMaterials(options, listeners);
   await tuneMatmul(gpu);
   const { batch_size: B, max_length: T, controls } = options;
   await tryAllocating(gpu, materials, { B, T, models: controls ? 3 : 1 });
@@ -176,7 +176,7 @@ async function goOn(
 ): Promise<ExperimentRun> {
   const options = await readOptions(folder.dir);
   const began = await readBegan(folder);
-  const materials = await loadMaterials(options, began);
+  const materials = await loadMaterials(options, listeners, began);
   checkUnchanged(began, materials.record, options.model_name);
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));

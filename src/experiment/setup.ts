@@ -4,12 +4,22 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { type Batch, evalWindows, type Parts, splitTokens } from "../data/batches.ts";
-import { loadText } from "../data/corpora.ts";
+import { type Batch, WindowList } from "../data/batches.ts";
+import { combinedHash } from "../data/corpora.ts";
 import { sha256 } from "../data/files.ts";
 import { type LoadedModel, loadHubModel, loadModel } from "../data/model_files.ts";
+import {
+  boundParts,
+  cutParts,
+  type PartBounds,
+  type PartName,
+  type Parts,
+  type SplitTokens,
+} from "../data/parts.ts";
+import { openText, type TextSource } from "../data/text_source.ts";
+import { tokenise, type TokenisedText } from "../data/tokenise.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
-import type { Window } from "../gpt2/evaluate.ts";
+import type { Tokens } from "../data/tokens.ts";
 import type { DataRecord } from "../record.ts";
 import { EMBEDDED_MODEL, type ExperimentOptions } from "./options.ts";
 
@@ -27,9 +37,9 @@ export interface Materials {
   /** What `data.json` says of it. */
   record: DataRecord;
   /** Windows that are scored during the run. */
-  validation: Window[];
+  validation: WindowList;
   /** Windows that are scored at its end, once. */
-  test: Window[];
+  test: WindowList;
   /** Batches that heads are scored on. */
   calibration: Batch[];
 }
@@ -51,6 +61,14 @@ export function openModel(name: string, began?: DataRecord["hub_model"]): Promis
   return loadModel(name === EMBEDDED_MODEL ? embeddedModel() : name);
 }
 
+/** Who is told while model and text are loaded, and what stops it. */
+export interface LoadListeners {
+  /** A line for the terminal. */
+  onMessage?: ((line: string) => void) | undefined;
+  /** Stops the loading: its reason is thrown. */
+  signal?: AbortSignal | undefined;
+}
+
 /**
  * Loads the model and the text that the options name, and cuts the text.
  *
@@ -60,9 +78,10 @@ export function openModel(name: string, began?: DataRecord["hub_model"]): Promis
  */
 export async function loadMaterials(
   options: ExperimentOptions,
+  listeners: LoadListeners = {},
   began?: DataRecord,
 ): Promise<Materials> {
-  const { model_name, text, max_length: T, batch_size: B, eval_tokens, test_tokens } = options;
+  const { model_name, max_length: T, batch_size: B, eval_tokens, test_tokens } = options;
   const model = await openModel(model_name, began?.hub_model);
   const { tokenizer, config } = model;
   if (tokenizer === undefined) {
@@ -78,37 +97,101 @@ export async function loadMaterials(
   if (model.live.some((heads) => heads.length === 0)) {
     throw new RangeError(`${model_name} has a layer without heads: it cannot be pruned further`);
   }
-  const corpus = await loadText(text);
-  const tokens = tokenizer.encode(corpus.text);
-  const parts = splitTokens(tokens, { T, B });
-  const bounds = (part: Uint32Array) => {
-    const start = (part.byteOffset - tokens.byteOffset) / 4;
-    return { start, end: start + part.length };
-  };
-  const limited = (part: Uint32Array, limit: number): Window[] => {
-    const windows = [...evalWindows(part, T)];
-    return limit === 0 ? windows : windows.slice(0, Math.max(1, Math.ceil(limit / T)));
-  };
+  const revision = began?.hub_dataset?.commit;
+  const { parts, record } = await loadParts({ ...options, revision, tokenizer, T, B }, listeners);
+  const limited = (part: Tokens, limit: number) =>
+    new WindowList(part, T, T, limit === 0 ? Infinity : Math.max(1, Math.ceil(limit / T)));
   return {
     model,
     tokenizer,
     parts,
     record: {
-      text,
-      sha256: corpus.sha256,
+      ...record,
       tokenizer_sha256: await sha256(JSON.stringify(model.tokenizerJson)),
       model_sha256: modelSha256(model),
       ...(model.hub && { hub_model: model.hub }),
-      parts: {
-        train: bounds(parts.train),
-        calibration: bounds(parts.calibration),
-        validation: bounds(parts.validation),
-        test: bounds(parts.test),
-      },
     },
     validation: limited(parts.validation, eval_tokens),
     test: limited(parts.test, test_tokens),
     calibration: calibrationBatches(parts.calibration, { B, T }),
+  };
+}
+
+/** Which text, how it becomes tokens, and for which sequences. */
+export interface PartsOptions {
+  /** A text's name or path. */
+  text: string;
+  /** Which of a data set's configurations; empty for its first. */
+  dataset_config: string;
+  /** Where rows have their text. */
+  text_column: string;
+  /** Which commit of a data set on the hub; that of its main branch unless given. */
+  revision?: string | undefined;
+  /** What makes tokens of it. */
+  tokenizer: Tokenizer;
+  /** Tokens in a sequence. */
+  T: number;
+  /** Sequences in a batch. */
+  B: number;
+}
+
+/** What a record tells of a text. */
+export type TextRecord = Omit<DataRecord, "tokenizer_sha256" | "model_sha256" | "hub_model">;
+
+/**
+ * Finds a text, tokenises it and cuts it into four parts. A data set's own splits are kept; what it
+ * lacks is cut from train, and that is told.
+ *
+ * @throws {RangeError} If it is too short.
+ * @throws {TypeError} If it is malformed or missing.
+ */
+export async function loadParts(
+  { text, dataset_config: config, text_column: column, revision, tokenizer, T, B }: PartsOptions,
+  listeners: LoadListeners = {},
+): Promise<{ parts: Parts; record: TextRecord }> {
+  const source = await openText(text, { config, column, revision, ...listeners });
+  const tokenised = await tokenise(source, tokenizer, listeners);
+  const bounds = boundParts(lengthsOf(tokenised.splits), { T, B });
+  if (source.hasSplits) {
+    for (const name of ["validation", "test"] as const) {
+      if (bounds[name].split === name) continue;
+      listeners.onMessage?.(`${text} has no split ${name}: it is cut from train`);
+    }
+  }
+  return {
+    parts: cutParts(tokenised.splits, bounds),
+    record: textRecord(source, tokenised, bounds),
+  };
+}
+
+function lengthsOf({ train, validation, test }: SplitTokens) {
+  return {
+    train: train.length,
+    ...(validation && { validation: validation.length }),
+    ...(test && { test: test.length }),
+  };
+}
+
+function textRecord(
+  { name, config, hub, hasSplits, splits }: TextSource,
+  { files }: TokenisedText,
+  bounds: Readonly<Record<PartName, PartBounds>>,
+): TextRecord {
+  const column = Object.values(splits).flat().find((file) => file.column !== undefined)?.column;
+  const part = ({ split, start, end }: PartBounds) => ({ ...(hasSplits && { split }), start, end });
+  return {
+    text: name,
+    ...(config !== undefined && { dataset_config: config }),
+    ...(column !== undefined && { text_column: column }),
+    sha256: combinedHash(files.map((file) => file.sha256)),
+    ...(hasSplits && { files: files.map((file) => ({ ...file })) }),
+    ...(hub && { hub_dataset: hub }),
+    parts: {
+      train: part(bounds.train),
+      calibration: part(bounds.calibration),
+      validation: part(bounds.validation),
+      test: part(bounds.test),
+    },
   };
 }
 
@@ -119,15 +202,16 @@ function modelSha256({ config, weights }: LoadedModel): string {
 }
 
 /** Consecutive batches from the start of the part; the last windows fill up from the start again. */
-function calibrationBatches(part: Uint32Array, { B, T }: { B: number; T: number }): Batch[] {
+function calibrationBatches(part: Tokens, { B, T }: { B: number; T: number }): Batch[] {
   const windows = Math.floor((part.length - 1) / T);
   const count = Math.min(CALIBRATION_BATCHES, Math.max(1, Math.floor(windows / B)));
   return Array.from({ length: count }, (_, i) => {
     const inputs = new Uint32Array(B * T), targets = new Uint32Array(B * T);
     for (let b = 0; b < B; b++) {
       const start = (i * B + b) % windows * T;
-      inputs.set(part.subarray(start, start + T), b * T);
-      targets.set(part.subarray(start + 1, start + T + 1), b * T);
+      const window = part.subarray(start, start + T + 1);
+      inputs.set(window.subarray(0, T), b * T);
+      targets.set(window.subarray(1), b * T);
     }
     return { inputs, targets };
   });
@@ -151,7 +235,9 @@ export function samplePrompts(
   return Array.from({ length: count }, (_, i) => {
     const start = Math.floor(i * Math.max(0, tokens.length - length) / count);
     // from the next blank on, so that a prompt does not begin inside a word
-    const text = tokenizer.decode(tokens.subarray(start, start + 2 * length));
+    const text = tokenizer.decode(
+      tokens.subarray(start, Math.min(start + 2 * length, tokens.length)),
+    );
     const words = text.slice(text.search(/\s/) + 1).trimStart();
     return tokenizer.decode(tokenizer.encode(words).subarray(0, length)).trimEnd() || text;
   });

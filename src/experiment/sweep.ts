@@ -16,7 +16,7 @@ import { NeuralPlasticityExperiment } from "./neural_plasticity.ts";
 import { absoluteModel, absoluteText } from "./resume.ts";
 import { shortName } from "./run.ts";
 import { newFolder } from "./run_folder.ts";
-import { loadMaterials, type Materials } from "./setup.ts";
+import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 import { checkSweepOptions, planSweep, runOptions, type SweepOptions } from "./sweep_options.ts";
 
 /** Who is told while a sweep goes on. */
@@ -40,6 +40,7 @@ export interface SweepConfig extends SweepListeners {
  */
 export async function prepareSweep(
   given: Partial<SweepOptions>,
+  listeners: LoadListeners = {},
 ): Promise<{ options: SweepOptions; runs: SweepRun[]; materials: Materials }> {
   const checked = checkSweepOptions(given);
   const options = {
@@ -48,7 +49,10 @@ export async function prepareSweep(
     text: absoluteText(checked.text),
   };
   const runs = planSweep(options);
-  const materials = await loadMaterials(runOptions(options, runs[0], options.output_dir));
+  const materials = await loadMaterials(
+    runOptions(options, runs[0], options.output_dir),
+    listeners,
+  );
   return { options, runs, materials };
 }
 
@@ -87,7 +91,7 @@ export class Sweep {
     given: Partial<SweepOptions> = {},
     config: SweepConfig = {},
   ): Promise<Sweep> {
-    const { options, runs } = await prepareSweep(given);
+    const { options, runs } = await prepareSweep(given, config);
     const dir = await newFolder(options.output_dir, shortName(options.model_name));
     const created = new Date().toISOString();
     const sweep = new Sweep(dir, { format: 1, created, options: { ...options }, runs }, config);

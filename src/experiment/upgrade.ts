@@ -22,7 +22,7 @@ import type { IntegrationRun } from "./integration_run.ts";
 import { readBegan, readLeft } from "./resume.ts";
 import { shortName } from "./run.ts";
 import { RunFolder } from "./run_folder.ts";
-import { openModel } from "./setup.ts";
+import { type LoadListeners, openModel } from "./setup.ts";
 import {
   checkUpgradeOptions,
   INFERENCE_TOKENS,
@@ -71,9 +71,12 @@ export interface PreparedUpgrade extends PreparedIntegration {
  * @throws {RangeError | TypeError} If options, model or text do not work out, or the model was
  * upgraded before and `again` was not asked for.
  */
-export async function prepareUpgrade(given: Partial<UpgradeOptions>): Promise<PreparedUpgrade> {
+export async function prepareUpgrade(
+  given: Partial<UpgradeOptions>,
+  listeners: LoadListeners = {},
+): Promise<PreparedUpgrade> {
   const upgrade = checkUpgradeOptions(given);
-  const prepared = await prepareIntegration(integrationOf(upgrade));
+  const prepared = await prepareIntegration(integrationOf(upgrade), listeners);
   const last = upgradeHistory(prepared.materials.model).at(-1);
   if (last && !upgrade.again) {
     throw new TypeError(

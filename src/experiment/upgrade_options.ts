@@ -16,9 +16,13 @@ import type { DeviceChoice } from "./options.ts";
 export interface UpgradeOptions {
   /** The model to upgrade: `embedded`, a GPT-2 of the hub, a folder, or its URL. */
   model: string;
-  /** `moby_dick` (embedded), `tiny_shakespeare`, or a UTF-8 text file. */
+  /** A text's name, or the path of a file or folder, as an experiment's `text`. */
   dataset: string;
-  /** A UTF-8 text file to use in place of `dataset`; empty for none. */
+  /** Which of a data set's configurations; empty for its first. In a folder, the folder below. */
+  dataset_config: string;
+  /** Where the rows of a JSON Lines or Parquet file have their text. */
+  text_column: string;
+  /** A file or folder to use in place of `dataset`; empty for none. */
   data_path: string;
   /** Folder in which the upgrade gets a folder of its own. */
   output_dir: string;
@@ -62,6 +66,8 @@ export interface UpgradeOptions {
 export const UPGRADE_DEFAULTS: UpgradeOptions = {
   model: "",
   dataset: INTEGRATION_DEFAULTS.dataset,
+  dataset_config: INTEGRATION_DEFAULTS.dataset_config,
+  text_column: INTEGRATION_DEFAULTS.text_column,
   data_path: "",
   output_dir: "upgraded",
   cycles: 5,
@@ -87,6 +93,8 @@ export const UPGRADE_DEFAULTS: UpgradeOptions = {
 export const UPGRADE_RULES: Readonly<Record<keyof UpgradeOptions, OptionRule>> = {
   model: TEXT,
   dataset: TEXT,
+  dataset_config: { kind: "path" },
+  text_column: TEXT,
   data_path: { kind: "path" },
   output_dir: TEXT,
   cycles: INTEGRATION_RULES.max_cycles,
@@ -128,6 +136,8 @@ export function checkUpgradeOptions(given: Partial<UpgradeOptions>): UpgradeOpti
 
 /** Options that an integrated run calls by the same name. */
 const SHARED = [
+  "dataset_config",
+  "text_column",
   "output_dir",
   "pruning_level",
   "growth_ratio",

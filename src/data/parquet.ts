@@ -1,0 +1,109 @@
+/**
+ * A column of text from a Parquet file, row group by row group: memory is that of one of them.
+ *
+ * @module
+ */
+import {
+  type AsyncBuffer,
+  compressorsLibrary,
+  type FileMetaData,
+  parquetLibrary,
+  type SchemaTree,
+} from "./deps.ts";
+import type { Reading } from "./utf8.ts";
+
+/**
+ * The rows of a column, those of a row group at once.
+ *
+ * @throws {TypeError} If the file is not Parquet or damaged, has no such column, or the column holds
+ * something else than text; the error names the columns or the row, counted from 0.
+ */
+export async function* parquetRows(
+  path: string,
+  column: string,
+  { signal, onBytes }: Reading = {},
+): AsyncGenerator<string[]> {
+  const { parquetMetadataAsync, parquetScan, parquetSchema } = await parquetLibrary();
+  const { compressors } = await compressorsLibrary();
+  using file = new OpenBuffer(path);
+  const damaged = (cause: unknown) =>
+    new TypeError(`${path} is not a Parquet file, or damaged: ${(cause as Error).message}`, {
+      cause,
+    });
+  let metadata: FileMetaData;
+  try {
+    metadata = await parquetMetadataAsync(file);
+  } catch (cause) {
+    throw damaged(cause);
+  }
+  checkColumn(path, parquetSchema(metadata).children, column);
+  const parsers = { stringFromBytes: decode };
+  const scan = await parquetScan({ file, metadata, columns: [column], compressors, parsers });
+  const rows = Math.max(1, Number(metadata.num_rows));
+  for (const { rowStart, rowEnd } of scan.ranges) {
+    signal?.throwIfAborted();
+    let values: ArrayLike<unknown>;
+    try {
+      values = await scan.readColumn({ column, rowStart, rowEnd });
+    } catch (cause) {
+      throw damaged(cause);
+    }
+    const texts = Array.from(values, (value, i) => {
+      if (typeof value === "string") return value;
+      throw new TypeError(`${path}: row ${rowStart + i} has no text in its column ${column}`);
+    });
+    onBytes?.(file.byteLength * (rowEnd - rowStart) / rows);
+    yield texts;
+  }
+}
+
+function checkColumn(path: string, children: readonly SchemaTree[], column: string): void {
+  const found = children.find(({ element }) => element.name === column);
+  if (found === undefined) {
+    const names = children.map(({ element }) => element.name).join(", ");
+    throw new TypeError(
+      `${path} has no column ${column}: it has ${names}; name one of them as text_column`,
+    );
+  }
+  const { type, logical_type, converted_type } = found.element;
+  const other = logical_type && logical_type.type !== "STRING" ||
+    converted_type && converted_type !== "UTF8";
+  if (found.children.length > 0 || type !== "BYTE_ARRAY" || other) {
+    const kind = found.children.length > 0 ? "nested" : converted_type ?? type;
+    throw new TypeError(
+      `${path}: the column ${column} does not hold text (${kind}): name another as text_column`,
+    );
+  }
+}
+
+/** Parquet's texts are UTF-8; a file that breaks that is refused, not mended. */
+function decode(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+}
+
+/** An open file as the package reads it: anywhere, and several places at once. */
+class OpenBuffer implements AsyncBuffer, Disposable {
+  readonly byteLength: number;
+  readonly #file: Deno.FsFile;
+
+  constructor(path: string) {
+    this.#file = Deno.openSync(path);
+    this.byteLength = this.#file.statSync().size;
+  }
+
+  /** Reads at once, so that no other read can move the place in between. */
+  slice(start: number, end: number = this.byteLength): ArrayBuffer {
+    const bytes = new Uint8Array(Math.max(0, end - start));
+    this.#file.seekSync(start, Deno.SeekMode.Start);
+    for (let at = 0; at < bytes.length;) {
+      const got = this.#file.readSync(bytes.subarray(at));
+      if (got === null) throw new Error("it ends too early");
+      at += got;
+    }
+    return bytes.buffer;
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * The text of files, piece by piece, whatever their format: memory does not grow with them.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { parquetRows } from "./parquet.ts";
+import { decodeUtf8, fileBlocks, type Reading } from "./utf8.ts";
+
+/** Stands between two rows, and between two files, as between the lines of WikiText in transformers' documentation. */
+export const ROW_SEPARATOR = "\n\n";
+
+/** What a text is read from. */
+export interface TextFile {
+  /** Its path, or a name. */
+  readonly name: string;
+  /** Bytes in it. */
+  readonly size: number;
+  /** The column its text is read from; absent where all of it is text. */
+  readonly column?: string;
+  /** SHA-256 of its bytes, in hexadecimal. */
+  sha256(reading?: Reading): Promise<string>;
+  /** Its text in order, in pieces of any length. */
+  text(reading?: Reading): AsyncIterable<string>;
+}
+
+/** A text in memory. */
+export function memoryText(name: string, content: string | Uint8Array): TextFile {
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  const { length: size } = bytes;
+  return {
+    name,
+    size,
+    sha256: () => Promise.resolve(createHash("sha256").update(bytes).digest("hex")),
+    text: () => decodeUtf8([bytes], { name, size }),
+  };
+}
+
+/** How a file's rows are read, by its ending. */
+const ROWS: ReadonlyMap<string, typeof parquetRows> = new Map([
+  ["jsonl", jsonRows],
+  ["ndjson", jsonRows],
+  ["parquet", parquetRows],
+]);
+
+/** Endings of files that hold rows. */
+export const ROW_ENDINGS: readonly string[] = [...ROWS.keys()];
+
+/**
+ * A file on disk: `.jsonl` and `.ndjson` hold an object a line, `.parquet` a table, every other ending is
+ * plain UTF-8 text.
+ *
+ * @param column Where rows have their text.
+ * @throws Whatever the system says if it cannot be looked at.
+ */
+export async function textFile(path: string, column: string): Promise<TextFile> {
+  const { size, mtime } = await Deno.stat(path);
+  const rows = ROWS.get(/\.(\w+)$/.exec(path)?.[1].toLowerCase() ?? "");
+  const checkUnchanged = async () => {
+    const now = await Deno.stat(path);
+    if (now.size === size && now.mtime?.getTime() === mtime?.getTime()) return;
+    throw new TypeError(`${path} was changed while it was read: try again when it is whole`);
+  };
+  return {
+    name: path,
+    size,
+    ...(rows && { column }),
+    async sha256(reading) {
+      const hash = createHash("sha256");
+      for await (const block of fileBlocks(path, reading)) hash.update(block);
+      await checkUnchanged();
+      return hash.digest("hex");
+    },
+    async *text(reading) {
+      if (rows) yield* joined(rows(path, column, reading));
+      else yield* decodeUtf8(fileBlocks(path, reading), { name: path, size });
+      await checkUnchanged();
+    },
+  };
+}
+
+/** The text of several files, one after the other. */
+export async function* textOf(
+  files: readonly TextFile[],
+  reading: Reading = {},
+): AsyncGenerator<string> {
+  for (const [i, file] of files.entries()) {
+    if (i > 0) yield ROW_SEPARATOR;
+    yield* file.text(reading);
+  }
+}
+
+async function* joined(groups: AsyncIterable<string[]>): AsyncGenerator<string> {
+  let begun = false;
+  for await (const rows of groups) {
+    if (rows.length === 0) continue;
+    if (begun) yield ROW_SEPARATOR;
+    yield* longPieces(rows);
+    begun = true;
+  }
+}
+
+/** Rows joined, a million characters at once or so: no string becomes as long as a row group. */
+function* longPieces(rows: readonly string[]): Generator<string> {
+  let from = 0, length = 0;
+  for (const [i, row] of rows.entries()) {
+    length += row.length;
+    if (length < 1 << 20 && i + 1 < rows.length) continue;
+    yield rows.slice(from, i + 1).join(ROW_SEPARATOR) + (i + 1 < rows.length ? ROW_SEPARATOR : "");
+    from = i + 1;
+    length = 0;
+  }
+}
+
+/**
+ * The rows of a file of JSON lines, those of a block at once; empty lines are passed over.
+ *
+ * @throws {TypeError} If a line is not an object with text in that column; the error names the line.
+ */
+async function* jsonRows(
+  path: string,
+  column: string,
+  reading: Reading = {},
+): AsyncGenerator<string[]> {
+  const { size } = await Deno.stat(path);
+  let number = 0, rest = "";
+  const rowsOf = (lines: readonly string[]) =>
+    lines.flatMap((line) => {
+      number++;
+      return line.trim() === "" ? [] : [jsonText(line, column, `${path}, line ${number}`)];
+    });
+  for await (const piece of decodeUtf8(fileBlocks(path, reading), { name: path, size })) {
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop()!;
+    yield rowsOf(lines);
+  }
+  yield rowsOf([rest]);
+}
+
+function jsonText(line: string, column: string, where: string): string {
+  let row: unknown;
+  try {
+    row = JSON.parse(line);
+  } catch (cause) {
+    throw new TypeError(`${where} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof row !== "object" || row === null || Array.isArray(row)) {
+    throw new TypeError(`${where} is not an object: a line holds {"${column}": "..."}`);
+  }
+  if (!Object.hasOwn(row, column)) {
+    const names = Object.keys(row).join(", ") || "none";
+    throw new TypeError(
+      `${where} has no column ${column}: it has ${names}; name one of them as text_column`,
+    );
+  }
+  const value = (row as Record<string, unknown>)[column];
+  if (typeof value === "string") return value;
+  const kind = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
+  throw new TypeError(`${where} has no text in its column ${column}, but ${kind}`);
+}
