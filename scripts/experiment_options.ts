@@ -25,7 +25,12 @@ export const EXPERIMENT_GROUPS: OptionGroups<ExperimentOptions> = {
     model_name: ["<dir>", "embedded (1M parameters), or a Hugging Face GPT-2 folder or its URL"],
     text: ["<file>", "moby_dick (embedded), tiny_shakespeare (fetched once), or a UTF-8 text file"],
     max_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
-    batch_size: ["<number>", "sequences in a batch"],
+    batch_size: ["<number>", "sequences that are computed at once"],
+    gradient_accumulation_steps: [
+      "<number>",
+      "such batches in an optimizer step, one after the other, in the memory of one",
+    ],
+    recompute: ["", "compute activations again in backward: less memory, more time, the same bits"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],
     seed: ["<number>", "decides batches, samples and random pruning"],
   },
@@ -92,7 +97,7 @@ export function parseExperiment(
   args?: readonly string[],
   command: AnyCommand = experimentCommand(),
 ): RunCommand<ExperimentOptions> {
-  const beside = ["no_wandb"];
+  const beside = ["no_wandb", "verbose"];
   return parseRun(command, args, { rules: OPTION_RULES, check: checkOptions, beside });
 }
 
@@ -107,8 +112,12 @@ export function experimentCommand(): AnyCommand {
   });
   addOptions(command, EXPERIMENT_GROUPS, OPTION_RULES, DEFAULTS);
   addRunOptions(command);
-  return command.addOption(
-    new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")
-      .helpGroup("Output:"),
-  );
+  return command
+    .addOption(
+      new Option("--verbose", "tell what memory is for").helpGroup("Output:"),
+    )
+    .addOption(
+      new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")
+        .helpGroup("Output:"),
+    );
 }

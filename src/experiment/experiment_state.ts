@@ -31,6 +31,8 @@ export interface RunListeners extends RecordListeners {
   onProgress?(progress: RunProgress): void;
   /** A line for the terminal: a pruning, a result. */
   onMessage?(line: string): void;
+  /** A line for those who want to know more. */
+  onDetail?(line: string): void;
 }
 
 /** How a warm-up went. */

@@ -11,7 +11,7 @@ import { type LoadedModel, loadModel } from "../data/model_files.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { Window } from "../gpt2/evaluate.ts";
 import type { DataRecord } from "../record.ts";
-import { EMBEDDED_MODEL, type ExperimentOptions } from "./options.ts";
+import { EMBEDDED_MODEL, type ExperimentOptions, stepBatch } from "./options.ts";
 
 /** Batches of calibration text that heads are scored on. */
 export const CALIBRATION_BATCHES = 16;
@@ -55,7 +55,8 @@ export function openModel(name: string): Promise<LoadedModel> {
  * @throws {TypeError} If something is malformed or missing.
  */
 export async function loadMaterials(options: ExperimentOptions): Promise<Materials> {
-  const { model_name, text, max_length: T, batch_size: B, eval_tokens, test_tokens } = options;
+  const { model_name, text, max_length: T, eval_tokens, test_tokens } = options;
+  const B = stepBatch(options);
   const model = await openModel(model_name);
   const { tokenizer, config } = model;
   if (tokenizer === undefined) {
