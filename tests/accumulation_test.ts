@@ -47,19 +47,18 @@ Deno.test("a batch in parts trains like the whole batch, up to rounding", async 
   const whole = await train({});
   for (const accumulate of [2, 3, 6]) {
     const parts = await train({ B: BATCH / accumulate, accumulate });
-    for (const  of of["loss", "gradNorm"] as const) {
-      assertClose(parts.steps.map((step) => step[of]), whole.steps.map((step) => step[of]), {
-        ...{ atol: 0, rtol: 1e-6, what: of },
-      });
+    for (const name of ["loss", "gradNorm"] as const) {
+      const values = ({ steps }: typeof whole) => steps.map((step) => step[name]);
+      assertClose(values(parts), values(whole), { atol: 0, rtol: 1e-6, what: name });
     }
     whole.names.forEach((name, i) => {
       if (name.endsWith("c_attn.bias")) return; // keys' are 0 but for rounding
       assertRelativeL2(parts.grads[i], whole.grads[i], 1e-6, name);
     });
-    for (const [of, values] of Object.entries(whole.metrics)) {
-      const got = parts.metrics[of as keyof typeof whole.metrics];
+    for (const [name, values] of Object.entries(whole.metrics)) {
+      const got = parts.metrics[name as keyof typeof whole.metrics];
       const live = (_: number, i: number) => LIVE[Math.floor(i / 4)].includes(i % 4);
-      assertRelativeL2(got.filter(live), values.filter(live), 2e-6, of);
+      assertRelativeL2(got.filter(live), values.filter(live), 2e-6, name);
     }
     assert.ok(parts.bytes < whole.bytes, "parts need less memory");
     assert.deepEqual(await train({ B: BATCH / accumulate, accumulate }), parts, "the same bits");
