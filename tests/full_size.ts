@@ -9,14 +9,14 @@ import type { Gpt2Config } from "../src/gpt2/config.ts";
 const BUCKETS = 64;
 
 /** FNV-1a of a name. */
-function seedOf(name: string): number {
+export function seedOf(name: string): number {
   let h = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name)) h = Math.imul(h ^ byte, 0x01000193);
   return h >>> 0;
 }
 
 /** The hash of place i under a seed; a signed 32-bit number. */
-function hash(seed: number, i: number): number {
+export function hash(seed: number, i: number): number {
   let h = (Math.imul(i, 0x9e3779b9) + seed) | 0;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
