@@ -91,8 +91,8 @@ export {
 } from "./src/experiment/evaluate_text.ts";
 
 // Training.
+export type { MeasuredHeads } from "./src/optim/measured_heads.ts";
 export {
-  type MeasuredHeads,
   type OptimizerState,
   type StepResult,
   Trainer,

@@ -59,7 +59,8 @@ export async function profile(
   trainer: Trainer,
   { restore, fenceMs }: { restore: () => void; fenceMs: number },
 ): Promise<Profile> {
-  const { pass, update, metrics } = trainer.lists;
+  const { pass, update, metrics: heads, norms } = trainer.lists;
+  const metrics = [...heads, ...norms];
   const time = async ({ calls, encode }: Part) => {
     restore();
     await gpu.idle();

@@ -27,7 +27,12 @@ export const EXPERIMENT_GROUPS: OptionGroups<ExperimentOptions> = {
     dataset_config: ["<name>", TEXT_HELP.dataset_config],
     text_column: ["<name>", TEXT_HELP.text_column],
     max_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
-    batch_size: ["<number>", "sequences in a batch"],
+    batch_size: ["<number>", "sequences that are computed at once"],
+    gradient_accumulation_steps: [
+      "<number>",
+      "such batches in an optimizer step, one after the other, in the memory of one",
+    ],
+    recompute: ["", "compute activations again in backward: less memory, more time, the same bits"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],
     seed: ["<number>", "decides batches, samples and random pruning"],
   },
@@ -94,7 +99,7 @@ export function parseExperiment(
   args?: readonly string[],
   command: AnyCommand = experimentCommand(),
 ): RunCommand<ExperimentOptions> {
-  const beside = ["no_wandb"];
+  const beside = ["no_wandb", "verbose"];
   return parseRun(command, args, { rules: OPTION_RULES, check: checkOptions, beside });
 }
 
@@ -109,8 +114,12 @@ export function experimentCommand(): AnyCommand {
   });
   addOptions(command, EXPERIMENT_GROUPS, OPTION_RULES, DEFAULTS);
   addRunOptions(command);
-  return command.addOption(
-    new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")
-      .helpGroup("Output:"),
-  );
+  return command
+    .addOption(
+      new Option("--verbose", "tell what memory is for").helpGroup("Output:"),
+    )
+    .addOption(
+      new Option("--no_wandb", "accepted, of no effect: nothing is sent anywhere")
+        .helpGroup("Output:"),
+    );
 }

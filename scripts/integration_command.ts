@@ -28,7 +28,12 @@ const GROUPS: OptionGroups<IntegrationOptions> = {
     dataset_config: ["<name>", TEXT_HELP.dataset_config],
     text_column: ["<name>", TEXT_HELP.text_column],
     sequence_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
-    batch_size: ["<number>", "sequences in a batch"],
+    batch_size: ["<number>", "sequences that are computed at once"],
+    gradient_accumulation_steps: [
+      "<number>",
+      "such batches in an optimizer step, one after the other, in the memory of one",
+    ],
+    recompute: ["", "compute activations again in backward: less memory, more time, the same bits"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],
     seed: ["<number>", "decides batches, choices and samples"],
   },
@@ -122,7 +127,10 @@ export function integrationCommand(): AnyCommand {
         .implies({ cycle_models: false }),
     )
     .addOption(
-      new Option("--verbose", "tell what cycles and controller do in more detail")
+      new Option(
+        "--verbose",
+        "tell what memory is for, and what cycles and controller do, in more detail",
+      )
         .helpGroup("Output:"),
     );
 }

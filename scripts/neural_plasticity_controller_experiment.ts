@@ -15,12 +15,12 @@ import { verdict } from "../src/report/verdict.ts";
 import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
-  const { options, resume, json, live: port } = parseExperiment();
+  const { options, resume, json, verbose, live: port } = parseExperiment();
   using live = openLive(port);
   const { device } = options ?? await preparing(() => readOptions(resume!));
   using gpu = await preparing(() => Gpu.open({ device }));
   const progress = new Progress({ follower: live });
-  const listeners = { gpu, signal, ...experimentListeners(progress, live) };
+  const listeners = { gpu, signal, ...experimentListeners({ progress, live, verbose }) };
   progress.log(`adapter: ${gpu.info.name}`);
   using experiment = await preparing(async () => {
     const experiment = resume === undefined

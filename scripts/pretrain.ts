@@ -63,7 +63,11 @@ await runMain(async (signal) => {
     .addOption(whole("vocab_size", "tokens in the vocabulary", 1024, 257))
     .addOption(whole("n_positions", "longest sequence", 128))
     .addOption(whole("max_length", "tokens in a training sequence", 128))
-    .addOption(whole("batch_size", "sequences in a batch", 4))
+    .addOption(whole("batch_size", "sequences that are computed at once", 4))
+    .addOption(
+      whole("gradient_accumulation_steps", "such batches in a step, one after the other", 1),
+    )
+    .option("--recompute", "compute activations again in backward: less memory, more time", false)
     .addOption(whole("steps", "optimizer steps", 4800))
     .addOption(whole("eval_freq", "steps from one validation to the next", 200))
     .addOption(whole("seed", "decides weights and batches", 1, 0))
@@ -87,6 +91,7 @@ await runMain(async (signal) => {
       new Option("--initializer_range <number>", "standard deviation of fresh weights")
         .default(0.05).argParser(numberOption("initializer_range", { above: 0, max: 1 })),
     )
+    .option("--verbose", "tell what memory is for")
     .addOption(liveOption());
   const { live: port, ...o } = parseCommand(command);
   using live = openLive(port);
@@ -103,6 +108,8 @@ await runMain(async (signal) => {
       ...{ text: o.text, dataset_config: o.dataset_config, text_column: o.text_column },
       sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
       batchSize: o.batch_size,
+      accumulate: o.gradient_accumulation_steps,
+      recompute: o.recompute,
       maxLength: o.max_length,
       steps: o.steps,
       learningRate: o.learning_rate,
@@ -118,7 +125,9 @@ await runMain(async (signal) => {
       onMessage: (line) => console.error(line),
     });
     const gpu = await Gpu.open();
-    await checkPretraining(gpu, options, materials);
+    const say = (line: string) => console.error(line);
+    const listeners = { onMessage: say, ...(o.verbose && { onDetail: say }) };
+    await checkPretraining(gpu, options, materials, listeners);
     return { gpu, options, materials };
   });
   using _gpu = gpu;
@@ -132,7 +141,7 @@ await runMain(async (signal) => {
   const onProgress = ({ step, loss, validation }: PretrainProgress) => {
     shown.training.push([step, loss]);
     if (validation !== undefined) shown.validation.push([step, validation]);
-    const tokens = step * o.batch_size * o.max_length;
+    const tokens = step * o.batch_size * o.gradient_accumulation_steps * o.max_length;
     progress.update({ phase: "pretrain", step, total: o.steps, loss, tokens });
     if (validation !== undefined) {
       progress.log(`step ${step}: validation loss ${validation.toFixed(4)}`);

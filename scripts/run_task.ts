@@ -7,6 +7,7 @@
 import { Progress } from "./cli.ts";
 import type { IntegrationOptions } from "../src/experiment/integration_options.ts";
 import type { IntegrationListeners } from "../src/experiment/integration_lines.ts";
+import { stepBatch } from "../src/experiment/options.ts";
 import { DivergedError } from "../src/experiment/lockstep.ts";
 import type { RunListeners } from "../src/experiment/experiment_state.ts";
 import type { LiveServer, LiveSource } from "../src/live/server.ts";
@@ -14,12 +15,17 @@ import { tellStage, toTheEnd } from "./live.ts";
 
 /** Tells the progress of an experiment. */
 export function experimentListeners(
-  progress: Progress,
-  live: LiveServer | undefined,
+  { progress, live, verbose }: {
+    progress: Progress;
+    live: LiveServer | undefined;
+    verbose: boolean;
+  },
 ): RunListeners {
+  const say = (line: string) => progress.log(line);
   return {
     onProgress: (state) => progress.update(state),
-    onMessage: (line) => progress.log(line),
+    onMessage: say,
+    ...(verbose && { onDetail: say }),
     onEvent: (row) => live?.recorded(row),
   };
 }
@@ -31,9 +37,9 @@ export function integrationListeners(
     live: LiveServer | undefined;
     verbose: boolean;
   },
-  { batch_size, sequence_length, controls }: IntegrationOptions,
+  options: IntegrationOptions,
 ): IntegrationListeners {
-  const tokens = batch_size * sequence_length * (controls ? 3 : 1);
+  const tokens = stepBatch(options) * options.sequence_length * (options.controls ? 3 : 1);
   const say = (line: string) => progress.log(line);
   return {
     onMessage: say,

@@ -10,6 +10,7 @@ import { openLive } from "./live.ts";
 import { formatSeconds } from "./progress.ts";
 import { carryThrough } from "./run_task.ts";
 import { parseSweep } from "./sweep_options.ts";
+import { stepBatch } from "../src/experiment/options.ts";
 import { prepareSweep, Sweep, type SweepListeners } from "../src/experiment/sweep.ts";
 import { checkSweepOptions, type SweepOptions } from "../src/experiment/sweep_options.ts";
 import { Gpu } from "../src/gpu/device.ts";
@@ -77,11 +78,13 @@ async function planOf(dir: string): Promise<{ options: SweepOptions; runs: reado
 
 function planLine(options: SweepOptions, runs: readonly SweepRun[]): string {
   const { strategies, levels, seeds, warmup_steps, cycles, finetuning_steps } = options;
-  const { batch_size, max_length, controls } = options;
+  const { max_length, controls } = options;
   const grid = [plural(levels.length, "level"), plural(seeds.length, "seed")].join(" x ");
   const done = runs.filter(({ state }) => state === "finished").length;
   return `${plural(runs.length, "run")}: ${strategies.join(", ")} x ${grid}; each has ` +
-    `${warmup_steps} + ${cycles} x ${finetuning_steps} steps of ${batch_size} x ${max_length} ` +
+    `${warmup_steps} + ${cycles} x ${finetuning_steps} steps of ${
+      stepBatch(options)
+    } x ${max_length} ` +
     `tokens at most, ${controls ? "beside an unpruned twin and random pruning" : "no controls"}` +
     (done > 0 ? `; ${done} finished before` : "");
 }

@@ -41,7 +41,12 @@ const GROUPS: OptionGroups<UpgradeOptions> = {
     text_column: ["<name>", TEXT_HELP.text_column],
     data_path: ["<file>", "a file or folder, in place of --dataset"],
     sequence_length: ["<tokens>", "tokens in a sequence, at most the model's context"],
-    batch_size: ["<number>", "sequences in a batch"],
+    batch_size: ["<number>", "sequences that are computed at once"],
+    gradient_accumulation_steps: [
+      "<number>",
+      "such batches in an optimizer step, one after the other, in the memory of one",
+    ],
+    recompute: ["", "compute activations again in backward: less memory, more time, the same bits"],
     device: ["<name>", "auto, gpu (refuses a software adapter) or cpu (asks for one)"],
     seed: ["<number>", "decides batches, choices and samples"],
   },
@@ -181,7 +186,11 @@ export function upgradeCommand(): AnyCommand {
   add("--resume_from <dir>", "go on with an upgrade that was stopped or killed", "Output:")
     .argParser(textOption("resume_from"));
   add("--json", "print the results as one JSON line", "Output:");
-  add("--verbose", "tell what cycles and controller do in more detail", "Output:");
+  add(
+    "--verbose",
+    "tell what memory is for, and what cycles and controller do, in more detail",
+    "Output:",
+  );
   command.addOption(liveOption());
   return command;
 }

@@ -8,6 +8,9 @@ import { openLive } from "./live.ts";
 import { carryThrough, integrationListeners } from "./run_task.ts";
 import { parseUpgrade } from "./upgrade_command.ts";
 import { estimateIntegration, type RunEstimate } from "../src/experiment/estimate.ts";
+import { allocationOf } from "../src/experiment/integration.ts";
+import { memoryTable, planMemory } from "../src/experiment/memory_plan.ts";
+import { stepBatch } from "../src/experiment/options.ts";
 import {
   type PreparedUpgrade,
   prepareUpgrade,
@@ -19,7 +22,7 @@ import { integrationOf } from "../src/experiment/upgrade_options.ts";
 import { checkIntegrationOptions } from "../src/experiment/integration_options.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { integrationVerdict } from "../src/report/integration.ts";
-import { count, duration } from "../src/report/theme.ts";
+import { byteCount, count, duration } from "../src/report/theme.ts";
 import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
@@ -37,8 +40,10 @@ await runMain(async (signal) => {
   progress.log(`adapter: ${gpu.info.name}`);
   if (prepared && command.options && command.dryRun) {
     const { options, materials } = prepared;
+    const memory = preparing(() => planMemory(gpu, materials.model, allocationOf(options)));
+    if (!json) console.log(memoryTable(memory).join("\n"));
     const estimate = await preparing(() => estimateIntegration(gpu, options, materials));
-    if (json) printJson({ plan: prepared.upgrade, estimate });
+    if (json) printJson({ plan: prepared.upgrade, memory, estimate });
     else console.log(plan(prepared, estimate));
     return;
   }
@@ -70,8 +75,6 @@ await runMain(async (signal) => {
 /** What would be done, and what it would need. */
 function plan({ options, materials, upgrade }: PreparedUpgrade, estimate: RunEstimate): string {
   const { model: { config, live }, parts } = materials;
-  const size = (bytes: number) =>
-    bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
   const percent = (share: number) => `${Number((100 * share).toFixed(1))} %`;
   const time = (seconds: number) =>
     seconds < 1 ? `${(1000 * seconds).toFixed(0)} ms` : duration(seconds);
@@ -88,15 +91,15 @@ function plan({ options, materials, upgrade }: PreparedUpgrade, estimate: RunEst
         percent(options.pruning_level)
       } of live heads, grow ` +
       `${percent(options.growth_ratio)} of pruned ones, train ${options.training_steps} steps of ` +
-      `${options.batch_size} x ${options.sequence_length} tokens`,
+      `${stepBatch(options)} x ${options.sequence_length} tokens`,
     ],
     ["controller", options.controller_type],
     ["controls", options.controls ? "unpruned twin, random pruning and growth" : "none"],
     [
       "memory",
-      `${size(estimate.device_bytes)} on the device, allocated and counted; up to ` +
-      `${size(estimate.host_bytes)} on the host; a run folder of at most ${
-        size(estimate.disk_bytes)
+      `${byteCount(estimate.device_bytes)} on the device, allocated and counted; up to ` +
+      `${byteCount(estimate.host_bytes)} on the host; a run folder of at most ${
+        byteCount(estimate.disk_bytes)
       }`,
     ],
     [

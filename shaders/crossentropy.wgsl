@@ -65,7 +65,7 @@ fn backward(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: ve
   logits[i] = select(vec4<f32>(0.0), (exp(logits[i] - state[row].w) - hit) * hyper[4], scored);
 }
 
-// Sums the rows' losses, times weight, into ring[2 * slot].
+// Sums the rows' losses, times weight, into ring[2 * slot]; hyper[5] adds them to what is there.
 //# entry mean
 struct Params { rows: u32 }
 @group(0) @binding(0) var<storage, read> losses: array<f32>;
@@ -77,5 +77,6 @@ fn mean(@builtin(local_invocation_id) l: vec3<u32>) {
   var sum = 0.0;
   for (var row = l.x; row < p.rows; row += $(LANES)u) { sum += losses[row]; }
   sum = lanes_sum(sum, l.x, 0u);
-  if (l.x == 0u) { ring[2u * u32(hyper[3])] = sum * hyper[4]; }
+  let slot = 2u * u32(hyper[3]);
+  if (l.x == 0u) { ring[slot] = select(0.0, ring[slot], hyper[5] > 0.0) + sum * hyper[4]; }
 }

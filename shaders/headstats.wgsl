@@ -4,10 +4,11 @@
 //   3 norm of z, all rows               4 gate gradient of the batch            5 (gradient norm, see norm.wgsl)
 //   6 mean over sequences of |g_b|      7 mean over sequences of g_b^2
 // Row t of a causal head sees t + 1 keys, so row 0 has no entropy to speak of, and rows are comparable only after
-// division by ln(t + 1). gate_grads (B, heads): g_b = d(mean loss of sequence b) / d gate, which is B times its part of
+// division by ln(t + 1). gate_grads (B, heads): g_b = d(mean loss of sequence b) / d gate, which is `batch` times its part of
 // the batch's gradient; absolute values and squares are taken per sequence, because signs cancel in a batch.
+// Where a batch is computed in several parts, `batch` is the sequences of all of them, and each adds its share.
 
-struct Params { heads: u32, B: u32, T: u32 }
+struct Params { heads: u32, B: u32, T: u32, batch: u32 }
 
 //# entry forward
 @group(0) @binding(0) var<storage, read> stats: array<vec4<f32>>;
@@ -37,11 +38,11 @@ fn forward(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) l:
   first = lanes_sum(first, l.x, l.y);
   size = lanes_sum(size, l.x, l.y);
   if (l.x != 0u || wanted >= p.heads) { return; }
-  let later = f32(max(1u, p.B * (p.T - 1u)));
+  let later = f32(max(1u, p.batch * (p.T - 1u)));
   sums[h * 8u] += entropy / later;
   sums[h * 8u + 1u] += normalised / later;
   sums[h * 8u + 2u] += first / later;
-  sums[h * 8u + 3u] += size / f32(rows);
+  sums[h * 8u + 3u] += size / f32(p.batch * p.T);
 }
 
 //# entry backward
@@ -53,7 +54,7 @@ fn forward(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) l:
 fn backward(@builtin(workgroup_id) w: vec3<u32>, @builtin(local_invocation_id) l: vec3<u32>) {
   let wanted = w.x * $(GROUPS)u + l.y;
   let h = min(wanted, p.heads - 1u);
-  let sequences = f32(p.B);
+  let sequences = f32(p.batch);
   var signed = 0.0;
   var absolute = 0.0;
   var square = 0.0;

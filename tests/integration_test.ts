@@ -68,7 +68,8 @@ for (const controller_type of CONTROLLER_TYPES) {
       if (controller_type === "static") assert.ok(gates.flat().every((gate) => gate % 1 === 0));
       assert.equal(gates.flat().filter((gate) => gate > 0).length, heads);
     }
-    assert.match(messages[0], /^cycle 1: \w+ pruned 1, \w+ grew 1; perplexity/);
+    assert.match(messages[0], /^memory: .* for 4 models/);
+    assert.match(messages[1], /^cycle 1: \w+ pruned 1, \w+ grew 1; perplexity/);
     // the best model is saved, and is what was measured
     const best = await loadModel(folder.path("models", "best"));
     assert.equal(best.live.flat().length, results.active_heads);

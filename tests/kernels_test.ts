@@ -371,11 +371,12 @@ Deno.test("headstats reduces rows to heads", async () => {
   const { sums: got, gate_grads } = await withTensors(
     { stats, rowdot, sums, gate_grads: garbage(B * heads) },
     (plan, t) => [
-      headstatsForward(plan, { stats: t.stats, sums: t.sums }, { heads, B, T }),
+      headstatsForward(plan, { stats: t.stats, sums: t.sums }, { heads, B, T, batch: B }),
       headstatsBackward(plan, { rowdot: t.rowdot, gate_grads: t.gate_grads, sums: t.sums }, {
         heads,
         B,
         T,
+        batch: B,
       }),
     ],
     ["sums", "gate_grads"],

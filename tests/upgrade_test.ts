@@ -44,6 +44,8 @@ Deno.test("upgrade: every option of the run it is has its place", () => {
     device: "cpu",
     seed: 3,
     controls: false,
+    gradient_accumulation_steps: 2,
+    recompute: true,
     save_checkpoints: true,
   });
   assert.deepEqual(integrationOf(all), {
@@ -55,6 +57,8 @@ Deno.test("upgrade: every option of the run it is has its place", () => {
     controller_weights: "w",
     sequence_length: 16,
     batch_size: 2,
+    gradient_accumulation_steps: 2,
+    recompute: true,
     device: "cpu",
     seed: 3,
     controls: false,
@@ -133,7 +137,11 @@ Deno.test("upgrade: a plan counts memory, times steps, and gives everything back
     [...three.materials.model.weights.values()].reduce((sum, { length }) => sum + length, 0),
   );
   assert.ok(one.device_bytes > 16 * many.parameters, "weights, gradients, two moments");
-  for (const value of Object.values(many)) assert.ok(value > 0 && Number.isFinite(value));
+  for (const [name, value] of Object.entries(many)) {
+    assert.ok(Number.isFinite(value), name);
+    // on a busy machine the first step may be no slower than the others
+    assert.ok(name === "compile_s" ? value >= 0 : value > 0, name);
+  }
   const longer = await estimateIntegration(
     gpu,
     { ...three.options, training_steps: 10_000 },

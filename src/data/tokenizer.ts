@@ -9,8 +9,9 @@
  *   array of all its pieces: we feed it chunk by chunk where that provably changes nothing.
  * - Special tokens written out in a text, such as `<|endoftext|>`, become their own number, as in
  *   Python; nothing is added at either end.
- * - JavaScript's `\s` holds U+FEFF and lacks U+0085, Python's the other way round: only around
- *   these two characters can the two libraries' numbers differ.
+ * - Its byte-level splitting takes JavaScript's `\s` for white space, which holds U+FEFF and lacks
+ *   U+0085; GPT-2's and Python's is the other way round: we hand it the right pattern (but not where
+ *   `add_prefix_space` is on, which GPT-2's is not).
  *
  * @module
  */
@@ -63,7 +64,8 @@ export class Tokenizer {
     if (!isObject(config)) throw new TypeError(`tokenizer_config.json must hold a JSON object`);
     // Missing keys mean null to Python's library; this one insists on them.
     const nulls = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
-    const full = { ...nulls, added_tokens: [], ...json };
+    const given = { ...nulls, added_tokens: [], ...json };
+    const full = { ...given, pre_tokenizer: withUnicodeSpaces(given.pre_tokenizer) };
     let inner: HuggingFaceTokenizer;
     try {
       inner = new HuggingFaceTokenizer(full, config);
@@ -74,7 +76,7 @@ export class Tokenizer {
     }
     const eos = isObject(config.eos_token) ? config.eos_token.content : config.eos_token;
     return new Tokenizer(inner, {
-      safe: safeCuts(full),
+      safe: safeCuts(given),
       eosToken: typeof eos === "string" ? eos : "<|endoftext|>",
       fingerprint: createHash("sha256").update(JSON.stringify([json, config])).digest("hex"),
     });
@@ -145,12 +147,29 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** GPT-2's splitting (Radford et al. 2019), with white space as Unicode defines it. */
+const SPLIT = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" +
+  " ?[^\\p{White_Space}\\p{L}\\p{N}]+|" +
+  "\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
+
+/** Byte-level splitting by {@linkcode SPLIT} in place of the package's own; others stay as they are. */
+function withUnicodeSpaces(pre: unknown): unknown {
+  // a space that is added before the text must be there before it is split
+  if (!isObject(pre) || pre.type !== "ByteLevel" || pre.use_regex === false) return pre;
+  if (pre.add_prefix_space === true) return pre;
+  const pattern = { Regex: SPLIT }, behavior = "Isolated", invert = false;
+  return {
+    type: "Sequence",
+    pretokenizers: [{ type: "Split", pattern, behavior, invert }, { ...pre, use_regex: false }],
+  };
+}
+
 /**
  * GPT-2's byte-level splitting never joins white space to what stands before it unless that is white
  * space too, and looks ahead only out of white space. So a cut before white space that follows
  * something else changes nothing, as long as no normaliser and no added token reaches across it.
  * A pre-tokenizer that puts a space before its text leaves those alone that begin with one: then only
- * a space will do. U+0085, on which libraries differ, is not cut behind.
+ * a space will do. There is no cut behind what only some libraries take for white space.
  */
 function safeCuts(json: Record<string, unknown>): RegExp | undefined {
   const pre = json.pre_tokenizer;
@@ -159,7 +178,9 @@ function safeCuts(json: Record<string, unknown>): RegExp | undefined {
     pre.use_regex !== false &&
     added.every((token) => !token.lstrip && !token.rstrip && !/\s/.test(token.content));
   if (!safe) return undefined;
-  return pre.add_prefix_space === true ? /(?<=[^\s\u0085]) /g : /(?<=[^\s\u0085])[ \t\n\v\f\r]/g;
+  return pre.add_prefix_space === true
+    ? /(?<=[^\s\p{White_Space}]) /gu
+    : /(?<=[^\s\p{White_Space}])[ \t\n\v\f\r]/gu;
 }
 
 function* chunks(text: string, least: number, cuts: RegExp): Generator<string> {

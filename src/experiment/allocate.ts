@@ -5,6 +5,7 @@
  */
 import type { Gpu } from "../gpu/device.ts";
 import { Arm } from "./arm.ts";
+import { planMemory, tellMemory } from "./memory_plan.ts";
 import type { Materials } from "./setup.ts";
 
 /** How many models, and the shape of a batch. */
@@ -15,6 +16,12 @@ export interface Allocation {
   T: number;
   /** Models with their gradients, moments and activations. */
   models: number;
+  /** Parts of a batch; see `TrainerOptions`. */
+  accumulate?: number;
+  /** Whether layers keep only their inputs; see `TrainerOptions`. */
+  recompute?: boolean;
+  /** What the command calls T; `max_length` unless given. */
+  lengthOption?: string;
 }
 
 /**
@@ -25,26 +32,30 @@ export interface Allocation {
 export function allocateModels(
   gpu: Gpu,
   { model: { config, live, weights } }: Materials,
-  { B, T, models }: Allocation,
+  { models, ...options }: Allocation,
 ): DisposableStack & { arms: Arm[] } {
   using owned = new DisposableStack();
   const arms = Array.from(
     { length: models },
-    () => owned.use(new Arm(gpu, config, { name: "pruned", live, weights }, { B, T })),
+    () => owned.use(new Arm(gpu, config, { name: "pruned", live, weights }, options)),
   );
   return Object.assign(owned.move(), { arms });
 }
 
 /**
- * Allocates what a run will need, and gives it back: a model that is too large is refused here.
+ * Plans what a run will need and tells it, then allocates it and gives it back: a model that is too
+ * large is refused here.
  *
- * @throws {GpuError} If a buffer or binding exceeds the adapter's limits, or memory is short.
+ * @throws {RangeError} If the plan does not fit, naming what would.
+ * @throws {GpuError} If the adapter has less memory than WebGPU could tell.
  */
 export async function tryAllocating(
   gpu: Gpu,
   materials: Materials,
   allocation: Allocation,
+  listeners: Parameters<typeof tellMemory>[1] = {},
 ): Promise<void> {
+  tellMemory(planMemory(gpu, materials.model, allocation), listeners);
   using _models = allocateModels(gpu, materials, allocation);
   await gpu.compiled();
 }

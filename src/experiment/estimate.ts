@@ -9,6 +9,7 @@ import { tuneMatmul } from "../kernels/tune.ts";
 import { allocateModels } from "./allocate.ts";
 import { allocationOf } from "./integration.ts";
 import type { IntegrationOptions } from "./integration_options.ts";
+import { planMemory } from "./memory_plan.ts";
 import type { Materials } from "./setup.ts";
 
 /** What a run is expected to need. */
@@ -44,7 +45,8 @@ const PER_CYCLE = { evaluations: 3, passes: 3, changes: 2 };
 /**
  * Allocates the models of an integrated run, takes a few steps, and gives everything back.
  *
- * @throws {GpuError} If the adapter cannot hold them.
+ * @throws {RangeError} If they do not fit, naming what would.
+ * @throws {GpuError} If the adapter has less memory than WebGPU could tell.
  */
 export async function estimateIntegration(
   gpu: Gpu,
@@ -53,11 +55,13 @@ export async function estimateIntegration(
 ): Promise<RunEstimate> {
   const { max_cycles, seed } = options, { weights } = materials.model;
   const { parts, validation, calibration } = materials;
+  const allocation = allocationOf(options);
+  planMemory(gpu, materials.model, allocation); // refuses what does not fit
   await tuneMatmul(gpu);
   const before = gpu.bytes;
-  using allocated = allocateModels(gpu, materials, allocationOf(options));
+  using allocated = allocateModels(gpu, materials, allocation);
   const device_bytes = gpu.bytes - before;
-  const { B, T } = allocationOf(options);
+  const { T } = allocation, B = allocation.B * options.gradient_accumulation_steps;
   const arms = allocated.arms.slice(1), count = arms.length; // the first measures pruned heads
   const batches = new TrainBatches(parts.train, { B, T, seed });
   const step = async () => {

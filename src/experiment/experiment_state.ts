@@ -33,6 +33,8 @@ export interface RunListeners extends RecordListeners {
   onMessage?(line: string): void;
   /** Stops the loading of model and text; the steps of a run take signals of their own. */
   signal?: AbortSignal | undefined;
+  /** A line for those who want to know more. */
+  onDetail?(line: string): void;
 }
 
 /** How a warm-up went. */

@@ -153,8 +153,7 @@ export class HeadChanges {
     const { gpu, lockstep, materials: { calibration } } = this.#setting;
     const arm = lockstep.pruned, { live } = arm.model, { NH } = arm.config;
     if (arm.stored.length === 0) return [];
-    const { B, T } = arm.trainer.acts;
-    const { gateGrad, entropy } = await measureDormant(gpu, arm, calibration, { B, T });
+    const { gateGrad, entropy } = await measureDormant(gpu, arm, calibration, arm.trainer.acts);
     const sizes = live.flatMap((heads, layer) =>
       heads.map((head) => Math.abs(gateGrad[layer * NH + head]))
     ).sort((a, b) => a - b);
@@ -204,8 +203,7 @@ export class HeadChanges {
     const base = { live, NH, random: () => random.next() };
     const { needs, dormant } = GROWTHS[strategy];
     if (dormant) {
-      const { B, T } = trainer.acts;
-      return { ...base, ...await measureDormant(gpu, arm, calibration, { B, T }) };
+      return { ...base, ...await measureDormant(gpu, arm, calibration, trainer.acts) };
     }
     if (!needs.includes("entropy")) return base;
     return { ...base, ...await arm.measureHeads(calibration) };

@@ -81,7 +81,7 @@ export async function startIntegration(
     ? given
     : await prepareIntegration(given, listeners);
   await tuneMatmul(gpu);
-  await tryAllocating(gpu, materials, allocationOf(options));
+  await tryAllocating(gpu, materials, allocationOf(options), listeners);
   if (options.memory) {
     const known = memory.entries.length;
     listeners.onMessage?.(
@@ -139,9 +139,14 @@ export async function readIntegrationOptions(dir: string): Promise<IntegrationOp
 
 /** Models, and one more in which pruned heads are measured. */
 export function allocationOf(
-  { batch_size: B, sequence_length: T, controls }: IntegrationOptions,
+  { batch_size: B, sequence_length: T, controls, recompute, gradient_accumulation_steps }:
+    IntegrationOptions,
 ): Allocation {
-  return { B, T, models: (controls ? 3 : 1) + 1 };
+  return {
+    ...{ B, T, recompute, accumulate: gradient_accumulation_steps },
+    models: (controls ? 3 : 1) + 1,
+    lengthOption: "sequence_length",
+  };
 }
 
 /** The memory and the guide that a run begins with: its own, or what earlier runs left. */
@@ -184,8 +189,10 @@ async function materialsOf(
   began?: DataRecord,
 ): Promise<Materials> {
   const { model_name, dataset: text, sequence_length: max_length } = options;
-  const { dataset_config, text_column, batch_size, eval_tokens, test_tokens } = options;
-  const shared = { model_name, text, max_length, batch_size, eval_tokens, test_tokens };
+  const { dataset_config, text_column, batch_size, gradient_accumulation_steps } = options;
+  const { eval_tokens, test_tokens } = options;
+  const batch = { batch_size, gradient_accumulation_steps };
+  const shared = { model_name, text, max_length, ...batch, eval_tokens, test_tokens };
   const given = checkOptions({ ...shared, dataset_config, text_column });
   return await loadMaterials(given, listeners, began);
 }

@@ -50,8 +50,12 @@ export interface IntegrationOptions {
   growth_ratio: number;
   /** Tokens in a sequence. */
   sequence_length: number;
-  /** Sequences in a batch. */
+  /** Sequences that are computed at once. */
   batch_size: number;
+  /** Parts of a step's batch, computed one after the other: it has `batch_size` times as many sequences. */
+  gradient_accumulation_steps: number;
+  /** Whether backward computes activations again rather than keep them: less memory, more time. */
+  recompute: boolean;
   /** Optimizer steps in the first cycle. */
   training_steps: number;
   /** What grown heads begin with. */
@@ -94,6 +98,8 @@ export const INTEGRATION_DEFAULTS: IntegrationOptions = {
   growth_ratio: 0.5,
   sequence_length: 64,
   batch_size: 4,
+  gradient_accumulation_steps: 1,
+  recompute: false,
   training_steps: 60,
   regrowth: "warm",
   max_perplexity_increase: 0.15,
@@ -125,6 +131,8 @@ export const INTEGRATION_RULES: Readonly<Record<keyof IntegrationOptions, Option
   growth_ratio: number({ min: 0, max: 1 }),
   sequence_length: whole(2, 65536),
   batch_size: whole(1, 4096),
+  gradient_accumulation_steps: whole(1, 4096),
+  recompute: { kind: "flag" },
   training_steps: whole(1),
   regrowth: { kind: "choice", choices: REGROWTHS },
   max_perplexity_increase: number({ min: 0 }),

@@ -128,12 +128,12 @@ export class IntegrationRun implements Disposable {
       cycle: this.#cursor.cycle,
       elapsed: this.#elapsed(),
     }), listeners);
-    const { batch_size, sequence_length, seed, learning_rate, max_cycles, training_steps } =
-      options;
+    const { sequence_length, max_cycles, training_steps } = options;
     this.#lockstep = new Lockstep(
       gpu,
       {
-        ...{ batch_size, max_length: sequence_length, seed, learning_rate, keep: true },
+        ...options,
+        ...{ max_length: sequence_length, keep: true },
         horizon: max_cycles * training_steps,
       },
       materials,

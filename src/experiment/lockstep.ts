@@ -11,6 +11,7 @@ import { learningRate, type Schedule } from "../optim/schedule.ts";
 import type { Arm as ArmName, MetricRow, Phase } from "../record.ts";
 import { Arm, type ArmState } from "./arm.ts";
 import { armStates, type ArmSummary, armSummary, armTensors } from "./checkpoint_tensors.ts";
+import { stepBatch } from "./options.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Materials } from "./setup.ts";
 
@@ -32,8 +33,12 @@ export interface LockstepState {
 
 /** What decides the training of a {@linkcode Lockstep}. */
 export interface LockstepOptions {
-  /** Sequences in a batch. */
+  /** Sequences that are computed at once. */
   batch_size: number;
+  /** Parts of a step's batch. */
+  gradient_accumulation_steps: number;
+  /** Whether backward computes activations again. */
+  recompute: boolean;
   /** Tokens in a sequence. */
   max_length: number;
   /** Decides the batches. */
@@ -68,7 +73,7 @@ export class Lockstep implements Disposable {
     this.#options = options;
     this.#materials = materials;
     this.#recorder = recorder;
-    const { batch_size: B, max_length: T, seed, learning_rate } = options;
+    const { max_length: T, seed, learning_rate } = options, B = stepBatch(options);
     const horizon = Math.max(1, options.horizon);
     this.#batches = new TrainBatches(materials.parts.train, { B, T, seed });
     this.#schedule = {
@@ -113,9 +118,11 @@ export class Lockstep implements Disposable {
   /** Puts other arms in place of those there are. */
   replace(states: readonly (Omit<ArmState, "optimizer"> & Partial<ArmState>)[]): void {
     this.dispose();
-    const { batch_size: B, max_length: T, keep = false } = this.#options;
+    const { batch_size: B, max_length: T, keep = false, recompute } = this.#options;
+    const accumulate = this.#options.gradient_accumulation_steps;
+    const options = { B, T, keep, accumulate, recompute };
     for (const state of states) {
-      this.#arms.push(new Arm(this.#gpu, this.#materials.model.config, state, { B, T, keep }));
+      this.#arms.push(new Arm(this.#gpu, this.#materials.model.config, state, options));
     }
   }
 
@@ -147,7 +154,7 @@ export class Lockstep implements Disposable {
   async read(phase: Phase): Promise<number[]> {
     const rates = this.#rates.splice(0);
     const first = this.step - rates.length;
-    const tokens = this.#options.batch_size * this.#options.max_length;
+    const tokens = stepBatch(this.#options) * this.#options.max_length;
     let studied: number[] = [];
     const rows: MetricRow[][] = rates.map(() => []);
     for (const arm of this.#arms) {

@@ -32,6 +32,7 @@ import {
   type DeviceChoice,
   type ExperimentOptions,
   type PruningModeName,
+  stepBatch,
 } from "./options.ts";
 import {
   environmentRecord,
@@ -198,13 +199,14 @@ export class NeuralPlasticityExperiment implements Disposable {
    */
   async setup(): Promise<this> {
     if (this.#run) return this;
-    const { runDir, verbose, signal, onProgress, onMetric, onEvent } = this.#config;
+    const { runDir, verbose, signal, onDetail, onProgress, onMetric, onEvent } = this.#config;
     const gpu = this.#config.gpu ??
       this.#owned.use(await Gpu.open({ device: this.options.device }));
     const queue = this.#events;
     const listeners: RunListeners = {
       signal,
       onMessage: (line) => this.#tell(line),
+      ...(onDetail && { onDetail }),
       onProgress(progress) {
         onProgress?.(progress);
         queue.push({ kind: "progress", progress });
@@ -328,10 +330,10 @@ export class NeuralPlasticityExperiment implements Disposable {
       checkNumber(name, value, { min: 1, whole: true });
     }
     checkNumber("minSteps", minSteps, { min: 0, max: maxSteps * maxEpochs, whole: true });
-    const { batch_size, max_length } = this.options;
+    const tokens = stepBatch(this.options) * this.options.max_length;
     const epoch = Math.max(
       1,
-      Math.floor(this.run.materials.parts.train.length / (batch_size * max_length)),
+      Math.floor(this.run.materials.parts.train.length / tokens),
     );
     const detector = { patience, minSteps };
     const warm = await this.run.warmup({

@@ -44,8 +44,12 @@ export interface ExperimentOptions {
   readonly text_column: string;
   /** Which adapter to run on. */
   readonly device: DeviceChoice;
-  /** Sequences in a batch. */
+  /** Sequences that are computed at once. */
   readonly batch_size: number;
+  /** Parts of a step's batch, computed one after the other: it has `batch_size` times as many sequences. */
+  readonly gradient_accumulation_steps: number;
+  /** Whether backward computes activations again rather than keep them: less memory, more time. */
+  readonly recompute: boolean;
   /** Tokens in a sequence; at most the model's context. */
   readonly max_length: number;
   /** Decides batches, samples and random pruning. */
@@ -95,6 +99,8 @@ export const DEFAULTS: ExperimentOptions = Object.freeze({
   text_column: TEXT_COLUMN,
   device: "auto",
   batch_size: 4,
+  gradient_accumulation_steps: 1,
+  recompute: false,
   max_length: 64,
   seed: 42,
   learning_rate: 3e-4,
@@ -123,6 +129,8 @@ export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>>
   text_column: TEXT,
   device: { kind: "choice", choices: DEVICES },
   batch_size: whole(1, 4096),
+  gradient_accumulation_steps: whole(1, 4096),
+  recompute: { kind: "flag" },
   max_length: whole(2, 65536), // a sequence of one token has no row whose entropy counts
   seed: whole(0, Number.MAX_SAFE_INTEGER),
   learning_rate: number({ above: 0, max: 1 }),
@@ -142,6 +150,16 @@ export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>>
   controls: { kind: "flag" },
   output_dir: TEXT,
 };
+
+/** Sequences in a step's batch. */
+export function stepBatch(
+  { batch_size, gradient_accumulation_steps }: Pick<
+    ExperimentOptions,
+    "batch_size" | "gradient_accumulation_steps"
+  >,
+): number {
+  return batch_size * gradient_accumulation_steps;
+}
 
 /**
  * Completes options by {@linkcode DEFAULTS} and checks all of them. What depends on the model or the

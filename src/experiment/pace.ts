@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { RING } from "../gpt2/activations.ts";
+import { RING } from "../gpt2/activation_sizes.ts";
 
 /** Milliseconds of work that a device may be given ahead: Ctrl-C waits for them. */
 const AHEAD_MS = 1000;

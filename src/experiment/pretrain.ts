@@ -23,6 +23,7 @@ import { learningRate } from "../optim/schedule.ts";
 import { Trainer } from "../optim/trainer.ts";
 import { Random } from "../random.ts";
 import { DivergedError } from "./lockstep.ts";
+import { planMemory, tellMemory } from "./memory_plan.ts";
 import { type LoadListeners, loadParts, type PartsOptions, type TextRecord } from "./setup.ts";
 
 /** What to train, and for how long. */
@@ -30,7 +31,12 @@ export interface PretrainOptions
   extends Pick<PartsOptions, "text" | "dataset_config" | "text_column"> {
   /** Model sizes; V is also the tokenizer's vocabulary. */
   sizes: Gpt2Sizes;
+  /** Sequences that are computed at once. */
   batchSize: number;
+  /** Parts of a step's batch; 1 unless given. */
+  accumulate?: number;
+  /** Whether backward computes activations again; it does not unless asked. */
+  recompute?: boolean;
   /** Tokens in a training sequence. */
   maxLength: number;
   steps: number;
@@ -74,6 +80,8 @@ export interface PretrainRecord {
   steps: number;
   best_step: number;
   batch_size: number;
+  gradient_accumulation_steps: number;
+  recompute: boolean;
   max_length: number;
   learning_rate: number;
   weight_decay: number;
@@ -121,7 +129,7 @@ export async function preparePretraining(
   options: PretrainOptions,
   listeners: LoadListeners = {},
 ): Promise<PretrainMaterials> {
-  const { sizes, batchSize: B, maxLength: T } = options;
+  const { sizes, maxLength: T } = options, B = stepBatchOf(options);
   const config = makeConfig({ ...sizes, initializerRange: options.initializerRange });
   if (T > config.T) {
     throw new RangeError(`max_length must be at most n_positions ${config.T}: ${T}`);
@@ -153,18 +161,30 @@ async function beginningOf(
   return begins.slice(0, MOST.characters);
 }
 
+/** Sequences in a step's batch. */
+function stepBatchOf({ batchSize, accumulate = 1 }: PretrainOptions): number {
+  return batchSize * accumulate;
+}
+
 /**
- * Allocates what training will need, and gives it back: what is too large is refused here.
+ * Plans what training will need and tells it, then allocates it and gives it back: what is too large
+ * is refused here.
  *
- * @throws {RangeError | GpuError} If the adapter cannot hold or compute it.
+ * @throws {RangeError} If the plan does not fit, naming what would.
+ * @throws {GpuError} If the adapter has less memory than WebGPU could tell.
  */
 export async function checkPretraining(
   gpu: Gpu,
-  { batchSize: B, maxLength: T, seed }: PretrainOptions,
+  { batchSize: B, maxLength: T, accumulate, recompute, seed }: PretrainOptions,
   { config }: PretrainMaterials,
+  listeners: Parameters<typeof tellMemory>[1] = {},
 ): Promise<void> {
+  const shape = { B, T, accumulate, recompute };
+  const sizes = { config, live: allHeads(config) };
+  // the model that is judged at the end lives beside the trained one
+  tellMemory(planMemory(gpu, sizes, { ...shape, models: 2 }), listeners);
   using model = new Gpt2(gpu, config, initWeights(config, seed));
-  using _trainer = new Trainer(model, { B, T });
+  using _trainer = new Trainer(model, shape);
   await gpu.compiled();
 }
 
@@ -186,14 +206,16 @@ export async function pretrain(
   signal?: AbortSignal,
 ): Promise<{ model: Model; record: PretrainRecord }> {
   const { batchSize: B, maxLength: T, steps, evalFreq, seed } = options;
+  const { accumulate = 1, recompute = false } = options, inStep = B * accumulate;
   const started = performance.now();
   const noise = new Random(seed, 2);
-  const batches = new TrainBatches(parts.train, { B, T, seed });
+  const batches = new TrainBatches(parts.train, { B: inStep, T, seed });
 
   await tuneMatmul(gpu);
   using model = new Gpt2(gpu, config, initWeights(config, seed));
   const betas = [0.9, options.beta2] as const;
-  using trainer = new Trainer(model, { B, T, betas, weightDecay: options.weightDecay });
+  const { weightDecay } = options;
+  using trainer = new Trainer(model, { B, T, accumulate, recompute, betas, weightDecay });
   const schedule = {
     peak: options.learningRate,
     warmup: Math.ceil(steps * 0.05),
@@ -219,7 +241,7 @@ export async function pretrain(
     if (!Number.isFinite(loss)) {
       throw new DivergedError(`The loss became ${loss} by step ${step}: try a lower learning_rate`);
     }
-    const tokensPerSecond = results.length * B * T / (performance.now() - since) * 1e3;
+    const tokensPerSecond = results.length * inStep * T / (performance.now() - since) * 1e3;
     const progress: PretrainProgress = { step, loss, tokensPerSecond };
     if (evaluates) {
       const windows = evalWindows(parts.validation, T);
@@ -233,7 +255,7 @@ export async function pretrain(
     signal?.throwIfAborted();
   }
   using chosen = new Gpt2(gpu, config, best.weights);
-  using judge = new Trainer(chosen, { B, T });
+  using judge = new Trainer(chosen, { B, T, recompute });
   const { loss: testLoss } = await judge.evaluator.evaluate(evalWindows(parts.test, T), signal);
   return {
     model: {
@@ -253,6 +275,8 @@ export async function pretrain(
       steps,
       best_step: best.step,
       batch_size: B,
+      gradient_accumulation_steps: accumulate,
+      recompute,
       max_length: T,
       learning_rate: options.learningRate,
       weight_decay: options.weightDecay,

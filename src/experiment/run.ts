@@ -11,7 +11,7 @@ import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import { type EnvironmentRecord, RUN_MARK } from "../record.ts";
-import { tryAllocating } from "./allocate.ts";
+import { type Allocation, tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
 import type { RunListeners } from "./experiment_state.ts";
 import { checkOptions, type ExperimentOptions } from "./options.ts";
@@ -86,6 +86,15 @@ export async function startExperiment(
   return await begin(gpu, options, folder, listeners);
 }
 
+/** The models, and in adaptive mode one more in which pruned heads are measured. */
+function allocationOf(options: ExperimentOptions): Allocation {
+  const { batch_size: B, max_length: T, recompute, controls, pruning_mode } = options;
+  return {
+    ...{ B, T, recompute, accumulate: options.gradient_accumulation_steps },
+    models: (controls ? 3 : 1) + (pruning_mode === "adaptive" ? 1 : 0),
+  };
+}
+
 /** @param makeFolder Makes the run's folder, once everything else has worked out. */
 async function begin(
   gpu: Gpu,
@@ -95,8 +104,7 @@ async function begin(
 ): Promise<ExperimentRun> {
   const materials = await loadMaterials(options, listeners);
   await tuneMatmul(gpu);
-  const { batch_size: B, max_length: T, controls } = options;
-  await tryAllocating(gpu, materials, { B, T, models: controls ? 3 : 1 });
+  await tryAllocating(gpu, materials, allocationOf(options), listeners);
   const folder = await makeFolder();
   await folder.writeJson("config.json", options);
   await folder.writeJson("environment.json", environmentRecord(gpu));

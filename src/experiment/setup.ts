@@ -21,7 +21,7 @@ import { tokenise, type TokenisedText } from "../data/tokenise.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { Tokens } from "../data/tokens.ts";
 import type { DataRecord } from "../record.ts";
-import { EMBEDDED_MODEL, type ExperimentOptions } from "./options.ts";
+import { EMBEDDED_MODEL, type ExperimentOptions, stepBatch } from "./options.ts";
 
 /** Batches of calibration text that heads are scored on. */
 export const CALIBRATION_BATCHES = 16;
@@ -81,7 +81,8 @@ export async function loadMaterials(
   listeners: LoadListeners = {},
   began?: DataRecord,
 ): Promise<Materials> {
-  const { model_name, max_length: T, batch_size: B, eval_tokens, test_tokens } = options;
+  const { model_name, max_length: T, eval_tokens, test_tokens } = options;
+  const B = stepBatch(options);
   const model = await openModel(model_name, began?.hub_model);
   const { tokenizer, config } = model;
   if (tokenizer === undefined) {

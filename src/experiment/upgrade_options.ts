@@ -42,8 +42,12 @@ export interface UpgradeOptions {
   train_steps: number;
   /** Tokens in a sequence. */
   sequence_length: number;
-  /** Sequences in a batch. */
+  /** Sequences that are computed at once. */
   batch_size: number;
+  /** Parts of a step's batch, computed one after the other: it has `batch_size` times as many sequences. */
+  gradient_accumulation_steps: number;
+  /** Whether backward computes activations again rather than keep them: less memory, more time. */
+  recompute: boolean;
   /** Which adapter. */
   device: DeviceChoice;
   /** Decides batches, choices and samples. */
@@ -79,6 +83,8 @@ export const UPGRADE_DEFAULTS: UpgradeOptions = {
   train_steps: 100,
   sequence_length: 64,
   batch_size: 4,
+  gradient_accumulation_steps: 1,
+  recompute: false,
   device: "auto",
   seed: 42,
   controls: true,
@@ -106,6 +112,8 @@ export const UPGRADE_RULES: Readonly<Record<keyof UpgradeOptions, OptionRule>> =
   train_steps: INTEGRATION_RULES.training_steps,
   sequence_length: INTEGRATION_RULES.sequence_length,
   batch_size: INTEGRATION_RULES.batch_size,
+  gradient_accumulation_steps: INTEGRATION_RULES.gradient_accumulation_steps,
+  recompute: INTEGRATION_RULES.recompute,
   device: INTEGRATION_RULES.device,
   seed: INTEGRATION_RULES.seed,
   controls: { kind: "flag" },
@@ -146,6 +154,8 @@ const SHARED = [
   "controller_weights",
   "sequence_length",
   "batch_size",
+  "gradient_accumulation_steps",
+  "recompute",
   "device",
   "seed",
   "controls",

@@ -6,20 +6,9 @@
 import type { Gpu } from "../gpu/device.ts";
 import { Arena, type Tensor, upload } from "../gpu/tensor.ts";
 import { IGNORE } from "../kernels/crossentropy.ts";
-import { type TablePiece, tablePieces } from "../kernels/embedding.ts";
-import { HEAD_SUMS } from "../kernels/headstats.ts";
+import type { TablePiece } from "../kernels/embedding.ts";
+import { type ActivationOptions, activationSizes, type LayerSizes } from "./activation_sizes.ts";
 import type { Gpt2 } from "./model.ts";
-
-/** Steps whose loss and gradient norm wait on the device until they are read together. */
-export const RING = 1024;
-
-/**
- * Widest piece of logits, and longest batch, on a software adapter. Mesa 22's llvmpipe silently ends
- * all loops of a thread after 65,535 rounds together, and there one thread may run twice over a row
- * of logits, or once over all rows.
- */
-const SOFTWARE_COLUMNS = 16384;
-const SOFTWARE_ROWS = 32768;
 
 /** Activations of one layer; the names are the glossary's, rows are B * T. */
 export interface LayerActivations {
@@ -57,14 +46,11 @@ export interface ActivationGradients {
   dfc: Tensor;
 }
 
-/** What a batch needs on the device. */
-export interface ActivationOptions {
-  B: number;
-  T: number;
-  /** Whether backward will run: keeps every layer's activations, else one layer's are reused. */
-  training: boolean;
-  /** Most bytes of logits to hold at once; 64 MiB unless given, and never more than one binding. */
-  logitBytes?: number;
+/** Number of targets that are scored. */
+export function countScored(targets: Uint32Array): number {
+  let scored = 0;
+  for (const target of targets) if (target !== IGNORE) scored++;
+  return scored;
 }
 
 /** Activations, statistics and scratch for batches of one shape. */
@@ -72,6 +58,8 @@ export class Activations implements Disposable {
   readonly B: number;
   readonly T: number;
   readonly training: boolean;
+  /** Whether layers share their activations, so that backward computes each layer's again. */
+  readonly recompute: boolean;
   readonly tokens: Tensor;
   readonly order: Tensor;
   readonly targets: Tensor;
@@ -84,7 +72,7 @@ export class Activations implements Disposable {
   readonly pieces: TablePiece[];
   readonly state: Tensor;
   readonly losses: Tensor;
-  /** lr, 1/(1-b1^t), 1/sqrt(1-b2^t), ring slot, loss weight. */
+  /** lr, 1/(1-b1^t), 1/sqrt(1-b2^t), ring slot, loss weight, whether the loss is added to the slot. */
   readonly hyper: Tensor;
   /** (RING, 2): mean loss and gradient norm of a step. */
   readonly ring: Tensor;
@@ -103,90 +91,47 @@ export class Activations implements Disposable {
    * @throws {RangeError} If T is longer than the model's positions.
    * @throws {GpuError} If a buffer exceeds the adapter's limits.
    */
-  constructor(model: Gpt2, { B, T, training, logitBytes = 1 << 26 }: ActivationOptions) {
-    const { gpu, config, live, heads } = model;
-    const { C, F, V, HS, L } = config;
-    if (!Number.isInteger(B) || B < 1) throw new RangeError(`batch_size must be 1 or more: ${B}`);
-    if (!Number.isInteger(T) || T < 1 || T > config.T) {
-      throw new RangeError(
-        `max_length must be between 1 and the model's ${config.T} positions: ${T}`,
-      );
-    }
-    if (gpu.serial && B * T > SOFTWARE_ROWS) {
-      throw new RangeError(
-        `batch_size ${B} x max_length ${T} is too much for a software adapter: ${SOFTWARE_ROWS} tokens at most`,
-      );
-    }
+  constructor(model: Gpt2, options: ActivationOptions) {
+    const { gpu, config, live } = model;
+    const { B, T, training, recompute = false } = options;
+    const sizes = activationSizes(config, live, options, gpu);
     this.#gpu = gpu;
     this.B = B;
     this.T = T;
     this.training = training;
-    const rows = B * T;
+    this.recompute = training && recompute;
+    this.pieces = sizes.pieces;
     try {
-      const budget = Math.min(logitBytes, gpu.maxBinding);
-      const most = gpu.serial ? SOFTWARE_COLUMNS : Infinity;
-      const columns = Math.max(64, Math.floor(Math.min(most, budget / (4 * rows)) / 64) * 64);
-      this.pieces = tablePieces(V, C, Math.min(gpu.maxBinding, columns * C * 4));
-      const widest = Math.max(...this.pieces.map(logitStride));
-      const make = (label: string, sizes: number[]): Tensor[] => {
-        const out: Tensor[] = [];
-        // a buffer each: one dispatch may not both read and write a buffer
-        for (const size of sizes) {
-          const arena = new Arena(gpu, label, [size]);
-          this.#arenas.push(arena);
-          out.push(arena.tensors[0]);
-        }
-        return out;
+      // a buffer each: one dispatch may not both read and write a buffer
+      const make = (label: string, size: number): Tensor => {
+        const arena = new Arena(gpu, label, [size]);
+        this.#arenas.push(arena);
+        return arena.tensors[0];
       };
-      [this.tokens, this.order, this.targets] = make("batch", [rows, rows, rows]);
-      [this.hyper, this.ring] = make("step", [8, RING * 2]);
-      [this.stats, this.rowdot, this.gateGrads, this.sums] = make("head statistics", [
-        heads * rows * 4,
-        heads * rows,
-        B * heads,
-        heads * HEAD_SUMS,
-      ]);
-      [this.lnf, this.meanf, this.rstdf] = make("ln_f", [rows * C, rows, rows]);
-      [this.logits, this.state, this.losses] = make("logits", [rows * widest, rows * 4, rows]);
-
-      const widestA = Math.max(...live.map((l) => l.length)) * HS;
-      const [embedded] = make("embedding", [rows * C]);
-      let pre = embedded;
-      for (let l = 0; l < L; l++) {
-        if (!training && l > 0) {
-          this.layers.push(this.layers[0]);
-          continue;
-        }
-        const A = training ? live[l].length * HS : widestA;
-        const [ln1, mean1, rstd1, qkv, z, zg, ln2, mean2, rstd2, fc, gelu] = make(`layer ${l}`, [
-          rows * C,
-          rows,
-          rows,
-          rows * 3 * A,
-          rows * A,
-          rows * A,
-          rows * C,
-          rows,
-          rows,
-          rows * F,
-          rows * F,
-        ]);
+      const all = <Name extends string>(where: string, named: Record<Name, number>) =>
+        Object.fromEntries(
+          Object.entries<number>(named).map(([name, size]) => [name, make(where + name, size)]),
+        ) as Record<Name, Tensor>;
+      const { single, stream, streams } = sizes;
+      const one = all("", single);
+      ({ tokens: this.tokens, order: this.order, targets: this.targets } = one);
+      ({ hyper: this.hyper, ring: this.ring, stats: this.stats, rowdot: this.rowdot } = one);
+      ({ gateGrads: this.gateGrads, sums: this.sums } = one);
+      ({ lnf: this.lnf, meanf: this.meanf, rstdf: this.rstdf } = one);
+      ({ logits: this.logits, state: this.state, losses: this.losses } = one);
+      const layers = sizes.layers.map((layer, l) =>
+        all<keyof LayerSizes>(`layer ${l} `, { ...layer })
+      );
+      const mids = Array.from({ length: streams.mid }, (_, l) => make(`layer ${l} mid`, stream));
+      let pre = make("embedding", stream);
+      for (let l = 0; l < config.L; l++) {
         // without backward the residual stream is added to in place
-        const [mid, post] = training ? make(`layer ${l}`, [rows * C, rows * C]) : [pre, pre];
-        const norms = { ln1, mean1, rstd1, ln2, mean2, rstd2 };
-        this.layers.push({ pre, ...norms, qkv, z, zg, mid, fc, gelu, post });
+        const post = streams.post > 0 ? make(`layer ${l} post`, stream) : pre;
+        const mid = mids[l] ?? mids[0] ?? pre;
+        this.layers.push({ pre, ...(layers[l] ?? layers[0]), mid, post });
         pre = post;
       }
-      if (training) {
-        const [dresid, dln, dzg, dqkv, dfc] = make("gradients", [
-          rows * C,
-          rows * C,
-          rows * widestA,
-          rows * 3 * widestA,
-          rows * F,
-        ]);
-        this.grads = { dresid, dln, dzg, dqkv, dfc };
-      }
+      this.grads = sizes.gradients && all("gradients ", sizes.gradients);
     } catch (error) {
       this.dispose();
       throw error;
@@ -220,9 +165,7 @@ export class Activations implements Disposable {
       order.sort((a, b) => inputs[a] - inputs[b] || a - b);
       upload(this.#gpu, this.order, order);
     }
-    let scored = 0;
-    for (const target of targets) if (target !== IGNORE) scored++;
-    return scored;
+    return countScored(targets);
   }
 
   dispose(): void {
@@ -232,9 +175,4 @@ export class Activations implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** Numbers from one row of a piece's logits to the next: a whole number of vec4s. */
-export function logitStride({ V0, V1 }: TablePiece): number {
-  return Math.ceil((V1 - V0) / 4) * 4;
 }

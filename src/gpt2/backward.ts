@@ -14,8 +14,9 @@ import { headstatsBackward, headstatsForward } from "../kernels/headstats.ts";
 import { layernormBackward } from "../kernels/layernorm.ts";
 import { linearBackward, matmul } from "../kernels/matmul.ts";
 import { headNorms } from "../kernels/norm.ts";
-import { type Activations, logitStride } from "./activations.ts";
-import { headWeight, logitsForward } from "./forward.ts";
+import { logitStride } from "./activation_sizes.ts";
+import type { Activations } from "./activations.ts";
+import { headWeight, layerForward, logitsForward } from "./forward.ts";
 import { type Gpt2, type ParameterTensors, tensorOf } from "./model.ts";
 
 /**
@@ -98,6 +99,8 @@ export function backward(
   for (let l = L - 1; l >= 0; l--) {
     const a = acts.layers[l], h = `h.${l}`;
     const NH = live[l].length, A = NH * HS;
+    // layers that share their activations: the last one's are still there
+    if (acts.recompute && l < L - 1) list.push(...layerForward(plan, model, acts, l));
     // post = mid + c_proj(gelu(c_fc(ln_2(mid))))
     list.push(
       ...linear(`${h}.mlp.c_proj`, { inp: a.gelu, dout: dresid, dinp: dfc }, { IN: F, OUT: C }),
@@ -128,24 +131,38 @@ export function backward(
   return list;
 }
 
-/** Adds this pass's head metrics to `acts.sums`: after backward, before the gradients are cleared. */
+/**
+ * Adds this pass's part of the head metrics to `acts.sums`: after backward.
+ *
+ * @param batch Sequences of the batch that the pass is a part of.
+ */
 export function headMetrics(
   plan: Plan,
   model: Gpt2,
-  grads: ParameterTensors,
   acts: Activations,
+  batch: number,
 ): Dispatch[] {
   const { stats, rowdot, gateGrads, sums, B, T } = acts;
-  const { config: { L, C, HS }, live, heads, head0 } = model;
+  const shape = { heads: model.heads, B, T, batch };
   return [
-    headstatsForward(plan, { stats, sums }, { heads, B, T }),
-    headstatsBackward(plan, { rowdot, gate_grads: gateGrads, sums }, { heads, B, T }),
-    ...Array.from({ length: L }, (_, l) =>
-      headNorms(plan, {
-        dqkv_weight: tensorOf(grads, `h.${l}.attn.c_attn.weight`),
-        dqkv_bias: tensorOf(grads, `h.${l}.attn.c_attn.bias`),
-        dproj_weight: tensorOf(grads, `h.${l}.attn.c_proj.weight`),
-        sums,
-      }, { NH: live[l].length, HS, C, head0: head0[l] })),
+    headstatsForward(plan, { stats, sums }, shape),
+    headstatsBackward(plan, { rowdot, gate_grads: gateGrads, sums }, shape),
   ];
+}
+
+/** Adds each head's gradient norm: after the batch's last backward, before gradients are cleared. */
+export function headGradients(
+  plan: Plan,
+  model: Gpt2,
+  grads: ParameterTensors,
+  { sums }: Activations,
+): Dispatch[] {
+  const { config: { L, C, HS }, live, head0 } = model;
+  return Array.from({ length: L }, (_, l) =>
+    headNorms(plan, {
+      dqkv_weight: tensorOf(grads, `h.${l}.attn.c_attn.weight`),
+      dqkv_bias: tensorOf(grads, `h.${l}.attn.c_attn.bias`),
+      dproj_weight: tensorOf(grads, `h.${l}.attn.c_proj.weight`),
+      sums,
+    }, { NH: live[l].length, HS, C, head0: head0[l] }));
 }

@@ -93,7 +93,7 @@ export class Evaluator implements Disposable {
     const flush = async () => {
       if (filled === 0) return;
       predicted += this.#acts.upload(inputs, targets);
-      upload(gpu, hyper, new Float32Array([0, 0, 0, waiting++, 1]));
+      upload(gpu, hyper, new Float32Array([0, 0, 0, waiting++, 1, 0]));
       submit(gpu, this.#list);
       filled = 0;
       if (waiting === IN_FLIGHT) await read();

@@ -11,7 +11,8 @@ import { embeddingForward, pieceOf, type TablePiece, tablePieces } from "../kern
 import { geluForward } from "../kernels/gelu.ts";
 import { layernormForward } from "../kernels/layernorm.ts";
 import { linearForward, matmul } from "../kernels/matmul.ts";
-import { type Activations, logitStride } from "./activations.ts";
+import { logitStride } from "./activation_sizes.ts";
+import type { Activations } from "./activations.ts";
 import type { Gpt2 } from "./model.ts";
 
 /** Name of the parameter that the language-model head multiplies by. */
@@ -25,75 +26,82 @@ export type ForwardActivations = Pick<
   "B" | "T" | "rows" | "tokens" | "layers" | "stats" | "lnf" | "meanf" | "rstdf"
 >;
 
+/**
+ * One layer from its input to the MLP's activations: all that its backward reads. What is left is the
+ * MLP's output projection.
+ */
+export function layerForward(
+  plan: Plan,
+  model: Gpt2,
+  acts: ForwardActivations,
+  l: number,
+): Dispatch[] {
+  const { C, F, HS, eps } = model.config;
+  const { B, T, rows } = acts;
+  const a = acts.layers[l], h = `h.${l}`;
+  const NH = model.live[l].length, A = NH * HS;
+  const p = (name: string) => model.param(`${h}.${name}`);
+  const linear = (name: string, inp: Tensor, out: Tensor, sizes: { IN: number; OUT: number }) =>
+    linearForward(plan, { inp, weight: p(`${name}.weight`), bias: p(`${name}.bias`), out }, {
+      rows,
+      ...sizes,
+    });
+  const norm = (name: string, tensors: Record<"inp" | "out" | "mean" | "rstd", Tensor>) =>
+    layernormForward(plan, { ...tensors, weight: p(`${name}.weight`), bias: p(`${name}.bias`) }, {
+      rows,
+      C,
+      eps,
+    });
+  return [
+    norm("ln_1", { inp: a.pre, out: a.ln1, mean: a.mean1, rstd: a.rstd1 }),
+    linear("attn.c_attn", a.ln1, a.qkv, { IN: C, OUT: 3 * A }),
+    attentionForward(
+      plan,
+      { qkv: a.qkv, gates: model.gates, z: a.z, zg: a.zg, stats: acts.stats },
+      { B, T, NH, HS, head0: model.head0[l] },
+    ),
+    projection(plan, model, `${h}.attn.c_proj`, { inp: a.zg, residual: a.pre, out: a.mid }, rows),
+    norm("ln_2", { inp: a.mid, out: a.ln2, mean: a.mean2, rstd: a.rstd2 }),
+    linear("mlp.c_fc", a.ln2, a.fc, { IN: C, OUT: F }),
+    geluForward(plan, { inp: a.fc, out: a.gelu }),
+  ];
+}
+
+/** out = residual + inp weight + bias; where the residual is out itself, it is added to in place. */
+function projection(
+  plan: Plan,
+  model: Gpt2,
+  name: string,
+  { inp, residual, out }: Record<"inp" | "residual" | "out", Tensor>,
+  rows: number,
+): Dispatch {
+  const { C } = model.config;
+  const weight = model.param(`${name}.weight`), bias = model.param(`${name}.bias`);
+  const IN = weight.size / C;
+  if (residual !== out) {
+    return linearForward(plan, { inp, weight, bias, residual, out }, { rows, IN, OUT: C });
+  }
+  const shape = { product: "nn", M: rows, N: C, K: IN, accumulate: true } as const;
+  return matmul(plan, { a: inp, b: weight, bias, out }, shape);
+}
+
 /** Tokens to the final layer norm's output, `acts.lnf`; fills the heads' row statistics. */
 export function forward(plan: Plan, model: Gpt2, acts: ForwardActivations): Dispatch[] {
-  const { config, live, head0 } = model;
-  const { L, C, F, V, HS, eps } = config;
-  const { B, T, rows } = acts;
-  const list: Dispatch[] = [];
-  const p = (name: string) => model.param(name);
-
+  const { L, C, V, eps } = model.config;
+  const { B, T, rows, tokens, layers } = acts;
   const pieces = tablePieces(V, C, model.gpu.maxBinding);
-  const wte = p("wte.weight"), wpe = p("wpe.weight");
-  list.push(
-    ...embeddingForward(plan, { tokens: acts.tokens, wte, wpe, out: acts.layers[0].pre }, {
-      B,
-      T,
-      C,
-      pieces,
-    }),
-  );
-  for (let l = 0; l < L; l++) {
-    const a = acts.layers[l], h = `h.${l}`;
-    const NH = live[l].length, A = NH * HS;
-    const linear = (
-      name: string,
-      inp: typeof a.pre,
-      out: typeof a.pre,
-      sizes: { IN: number; OUT: number },
-      residual?: typeof a.pre,
-    ) => {
-      const weight = p(`${h}.${name}.weight`), bias = p(`${h}.${name}.bias`);
-      if (residual === undefined) {
-        return linearForward(plan, { inp, weight, bias, out }, { rows, ...sizes });
-      }
-      if (residual !== out) {
-        return linearForward(plan, { inp, weight, bias, residual, out }, { rows, ...sizes });
-      }
-      const { IN: K, OUT: N } = sizes;
-      const shape = { product: "nn", M: rows, N, K, accumulate: true } as const;
-      return matmul(plan, { a: inp, b: weight, bias, out }, shape);
-    };
-    const norm = (name: string, inp: typeof a.pre, out: typeof a.pre, which: 1 | 2) =>
-      layernormForward(plan, {
-        inp,
-        weight: p(`${h}.${name}.weight`),
-        bias: p(`${h}.${name}.bias`),
-        out,
-        mean: which === 1 ? a.mean1 : a.mean2,
-        rstd: which === 1 ? a.rstd1 : a.rstd2,
-      }, { rows, C, eps });
-
-    list.push(norm("ln_1", a.pre, a.ln1, 1));
-    list.push(linear("attn.c_attn", a.ln1, a.qkv, { IN: C, OUT: 3 * A }));
-    list.push(
-      attentionForward(
-        plan,
-        { qkv: a.qkv, gates: model.gates, z: a.z, zg: a.zg, stats: acts.stats },
-        { B, T, NH, HS, head0: head0[l] },
-      ),
-    );
-    list.push(linear("attn.c_proj", a.zg, a.mid, { IN: A, OUT: C }, a.pre));
-    list.push(norm("ln_2", a.mid, a.ln2, 2));
-    list.push(linear("mlp.c_fc", a.ln2, a.fc, { IN: C, OUT: F }));
-    list.push(geluForward(plan, { inp: a.fc, out: a.gelu }));
-    list.push(linear("mlp.c_proj", a.gelu, a.post, { IN: F, OUT: C }, a.mid));
-  }
+  const wte = model.param("wte.weight"), wpe = model.param("wpe.weight");
   const { lnf: out, meanf: mean, rstdf: rstd } = acts;
-  const weight = p("ln_f.weight"), bias = p("ln_f.bias");
-  const inp = acts.layers[L - 1].post;
-  list.push(layernormForward(plan, { inp, weight, bias, out, mean, rstd }, { rows, C, eps }));
-  return list;
+  const weight = model.param("ln_f.weight"), bias = model.param("ln_f.bias");
+  const inp = layers[L - 1].post;
+  return [
+    ...embeddingForward(plan, { tokens, wte, wpe, out: layers[0].pre }, { B, T, C, pieces }),
+    ...layers.flatMap(({ gelu, mid, post }, l) => [
+      ...layerForward(plan, model, acts, l),
+      projection(plan, model, `h.${l}.mlp.c_proj`, { inp: gelu, residual: mid, out: post }, rows),
+    ]),
+    layernormForward(plan, { inp, weight, bias, out, mean, rstd }, { rows, C, eps }),
+  ];
 }
 
 /** Logits of one piece of the vocabulary, into `acts.logits`. */

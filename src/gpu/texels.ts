@@ -30,6 +30,11 @@ function rows(size: number): number {
   return Math.ceil(size / (4 * TEXELS_WIDE));
 }
 
+/** Bytes of the texture that a tensor of so many elements is copied into. */
+export function texelBytes(size: number): number {
+  return rows(size) * TEXELS_WIDE * 16;
+}
+
 /**
  * Textures that all plans of a device share: one call's texels are gone when the next copies its own,
  * so a few textures serve all. They are released with the last plan.

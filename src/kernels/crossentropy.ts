@@ -49,7 +49,7 @@ export function crossentropyBackward(
   });
 }
 
-/** Writes the mean loss of the scored rows into the ring. */
+/** Writes the mean loss of the scored rows into the ring, or adds it to what is there. */
 export function crossentropyMean(
   plan: Plan,
   tensors: Record<"losses" | "hyper" | "ring", Tensor>,

@@ -10,16 +10,24 @@ const page = withCommon(text);
 /** Numbers kept for each head in `sums`; the page lists them. */
 export const HEAD_SUMS = 8;
 
+/** Sizes of one pass; `batch` is the sequences of the batch that it is a part of. */
+export interface HeadstatsShape {
+  heads: number;
+  B: number;
+  T: number;
+  batch: number;
+}
+
 /** Adds the means over rows of entropy, first-key weight and output norm to `sums`. */
 export function headstatsForward(
   plan: Plan,
   tensors: Record<"stats" | "sums", Tensor>,
-  shape: { heads: number; B: number; T: number },
+  shape: HeadstatsShape,
 ): Dispatch {
   const team = teams(plan.gpu);
   return plan.call({ op, page, entry: "forward", constants: { VEC: 1, ...team } }, {
     tensors,
-    params: shape,
+    params: { ...shape },
     grid: [Math.ceil(shape.heads / team.GROUPS)],
   });
 }
@@ -28,12 +36,12 @@ export function headstatsForward(
 export function headstatsBackward(
   plan: Plan,
   tensors: Record<"rowdot" | "gate_grads" | "sums", Tensor>,
-  shape: { heads: number; B: number; T: number },
+  shape: HeadstatsShape,
 ): Dispatch {
   const team = teams(plan.gpu);
   return plan.call({ op, page, entry: "backward", constants: { VEC: 1, ...team } }, {
     tensors,
-    params: shape,
+    params: { ...shape },
     grid: [Math.ceil(shape.heads / team.GROUPS)],
   });
 }

@@ -5,22 +5,28 @@
  */
 import { type Dispatch, Plan, replay } from "../gpu/kernel.ts";
 import { Arena, download, type Tensor, upload } from "../gpu/tensor.ts";
-import { Activations, RING } from "../gpt2/activations.ts";
-import { backward, headMetrics } from "../gpt2/backward.ts";
+import { RING } from "../gpt2/activation_sizes.ts";
+import { Activations, countScored } from "../gpt2/activations.ts";
+import { backward, headGradients, headMetrics } from "../gpt2/backward.ts";
 import { Evaluator } from "../gpt2/evaluate.ts";
 import { forward, lossForward } from "../gpt2/forward.ts";
 import { type Gpt2, parameterArena, type ParameterTensors, tensorOf } from "../gpt2/model.ts";
 import type { Weights } from "../gpt2/checkpoint.ts";
 import { adamwStep, type HeadOwnership } from "../kernels/adamw.ts";
-import { HEAD_SUMS } from "../kernels/headstats.ts";
 import { globalNorm, normThreads } from "../kernels/norm.ts";
+import { meanHeads, type MeasuredHeads } from "./measured_heads.ts";
 
 /** How a model is trained. */
 export interface TrainerOptions {
-  /** Sequences in a batch. */
+  /** Sequences that are computed at once. */
   B: number;
   /** Tokens in a sequence. */
   T: number;
+  /**
+   * Parts that a batch is computed in, one after the other: it has B times as many sequences, needs no
+   * more memory than B, and differs from one pass over all of them by rounding alone. 1 unless given.
+   */
+  accumulate?: number;
   /** Adam's decay rates of the first and second moment; 0.9 and 0.999 unless given. */
   betas?: readonly [number, number];
   /** Added to Adam's denominator; 1e-8 unless given. */
@@ -31,6 +37,11 @@ export interface TrainerOptions {
   clip?: number;
   /** Most bytes of logits held at once; see {@linkcode Activations}. */
   logitBytes?: number;
+  /**
+   * Whether to keep only each layer's input, and compute the rest of a layer again in backward: less
+   * memory, more time, the same bits. False unless given.
+   */
+  recompute?: boolean;
 }
 
 /** Loss and gradient norm of one step. */
@@ -42,39 +53,10 @@ export interface StepResult {
 }
 
 /**
- * Head metrics averaged over passes, L * NH numbers in (layer, head) order; NaN for pruned heads.
- * Entropy, first-key weight and output norm come from forward, the rest from backward.
+ * The parts of a step: forward and backward; the head metrics of a pass; the heads' gradient norms,
+ * once a batch; clipping and AdamW.
  */
-export interface MeasuredHeads {
-  /** Mean attention entropy of a row, in nats, first row left out. */
-  entropyNats: Float32Array;
-  /** The same, each row divided by the ln of the keys it sees: 0 (one key) to 1 (uniform). */
-  entropy: Float32Array;
-  /** Mean attention weight on the first key, first row left out. */
-  firstKey: Float32Array;
-  /** Mean L2 norm of the head's output before the gate. */
-  outputNorm: Float32Array;
-  /** d loss / d gate, signed, of the mean loss per token. */
-  gateGrad: Float32Array;
-  /** L2 norm of the gradient of the head's q, k, v and output-projection weights. */
-  gradNorm: Float32Array;
-  /** Mean over sequences of |d loss / d gate|. */
-  gateGradAbs: Float32Array;
-  /** Mean over sequences of (d loss / d gate)^2. */
-  gateGradSq: Float32Array;
-}
-
-/** Order of the numbers in the device's sums; see `shaders/headstats.wgsl`. */
-const SUM_NAMES = [
-  "entropyNats",
-  "entropy",
-  "firstKey",
-  "outputNorm",
-  "gateGrad",
-  "gradNorm",
-  "gateGradAbs",
-  "gateGradSq",
-] as const satisfies readonly (keyof MeasuredHeads)[];
+type StepPart = "pass" | "metrics" | "norms" | "update";
 
 /** Everything besides the weights that a step depends on. */
 export interface OptimizerState {
@@ -113,7 +95,8 @@ export class Trainer implements Disposable {
   readonly #v: ParameterTensors;
   readonly #factors: Tensor;
   readonly #owned: DisposableStack;
-  readonly #lists: Record<"pass" | "metrics" | "update", Dispatch[]>;
+  readonly #lists: Record<StepPart, Dispatch[]>;
+  readonly #accumulate: number;
   #steps = 0;
   #unread = 0;
   #measured = 0;
@@ -126,8 +109,9 @@ export class Trainer implements Disposable {
    */
   constructor(model: Gpt2, options: TrainerOptions) {
     const { betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.01, clip = 1 } = options;
+    const { accumulate = 1 } = options;
     const { gpu, layout, config, head0, live } = model;
-    const { B, T, logitBytes } = options;
+    const { B, T, logitBytes, recompute } = options;
     for (const [name, value, below] of [["beta1", betas[0], 1], ["beta2", betas[1], 1]] as const) {
       if (!(value >= 0 && value < below)) {
         throw new RangeError(`${name} must be in [0, 1): ${value}`);
@@ -136,10 +120,14 @@ export class Trainer implements Disposable {
     if (!(weightDecay >= 0)) throw new RangeError(`weight_decay must be 0 or more: ${weightDecay}`);
     if (!(clip >= 0)) throw new RangeError(`clip must be 0 or more: ${clip}`);
     if (!(eps > 0)) throw new RangeError(`eps must be above 0: ${eps}`);
+    if (!Number.isInteger(accumulate) || accumulate < 1) {
+      throw new RangeError(`gradient_accumulation_steps must be 1 or more: ${accumulate}`);
+    }
+    this.#accumulate = accumulate;
     this.model = model;
     this.#betas = betas;
     using owned = new DisposableStack(); // gives everything back if the rest fails
-    const shape = { B, T, training: true, ...(logitBytes && { logitBytes }) };
+    const shape = { B, T, training: true, recompute, logitBytes };
     this.acts = owned.use(new Activations(model, shape));
     const grads = parameterArena(gpu, "gradients", layout);
     const m = parameterArena(gpu, "first moments", layout);
@@ -174,7 +162,8 @@ export class Trainer implements Disposable {
         ...lossForward(plan, model, this.acts),
         ...backward(plan, model, this.grads, this.acts),
       ],
-      metrics: headMetrics(plan, model, this.grads, this.acts),
+      metrics: headMetrics(plan, model, this.acts, B * accumulate),
+      norms: headGradients(plan, model, this.grads, this.acts),
       update: [
         ...globalNorm(plan, { grads: pieces, partials, hyper, norm, ring }, { clip }),
         ...layout.flatMap(({ name, decay, heads, layer, shape }) => {
@@ -214,10 +203,15 @@ export class Trainer implements Disposable {
     return this.#unread;
   }
 
+  /** Sequences in a batch: B times the parts that it is computed in. */
+  get batchSize(): number {
+    return this.acts.B * this.#accumulate;
+  }
+
   /**
    * One training step: forward, backward, clip, AdamW. Submits and returns.
    *
-   * @param inputs B * T tokens. @param targets The tokens that follow them.
+   * @param inputs {@linkcode Trainer.batchSize} * T tokens. @param targets The tokens that follow them.
    * @param learningRate Of this step.
    * @param metrics Whether to add this batch's head metrics to the sums.
    * @throws {RangeError} If the results of {@linkcode RING} steps are waiting to be read.
@@ -232,12 +226,8 @@ export class Trainer implements Disposable {
     }
     const [b1, b2] = this.#betas;
     const t = this.#steps + 1;
-    this.#submit(inputs, targets, [
-      learningRate,
-      1 / (1 - b1 ** t),
-      1 / Math.sqrt(1 - b2 ** t),
-      this.#unread,
-    ], metrics ? ["pass", "metrics", "update"] : ["pass", "update"]);
+    const hyper = [learningRate, 1 / (1 - b1 ** t), 1 / Math.sqrt(1 - b2 ** t), this.#unread];
+    this.#submit({ inputs, targets }, hyper, { metrics, update: true });
     this.#steps = t;
     this.#unread++;
     if (metrics) this.#measured++;
@@ -248,24 +238,39 @@ export class Trainer implements Disposable {
    * The loss is not kept.
    */
   measure(inputs: Uint32Array, targets: Uint32Array): void {
-    this.#submit(inputs, targets, [0, 1, 1, RING - 1], ["pass", "metrics"]);
+    this.#submit({ inputs, targets }, [0, 1, 1, RING - 1], { metrics: true, update: false });
     this.#measured++;
   }
 
   #submit(
-    inputs: Uint32Array,
-    targets: Uint32Array,
-    hyper: [number, number, number, number],
-    lists: ("pass" | "metrics" | "update")[],
+    { inputs, targets }: Record<"inputs" | "targets", Uint32Array>,
+    hyper: readonly number[],
+    { metrics, update }: { metrics: boolean; update: boolean },
   ): void {
-    const { gpu } = this.model;
-    const scored = this.acts.upload(inputs, targets);
+    const { gpu } = this.model, { rows, T } = this.acts, parts = this.#accumulate;
+    if (inputs.length !== parts * rows || targets.length !== parts * rows) {
+      throw new RangeError(
+        `A batch of ${this.batchSize} x ${T} needs ${parts * rows} tokens and targets: ` +
+          `${inputs.length}, ${targets.length}`,
+      );
+    }
+    const scored = countScored(targets);
     if (scored === 0) throw new RangeError("A batch without targets cannot be trained on");
-    upload(gpu, this.acts.hyper, new Float32Array([...hyper, 1 / scored]));
-    const encoder = gpu.device.createCommandEncoder();
-    this.#gradArena.clear(encoder);
-    replay(encoder, lists.flatMap((list) => this.#lists[list]));
-    gpu.device.queue.submit([encoder.finish()]);
+    for (let part = 0; part < parts; part++) {
+      const last = part === parts - 1, from = part * rows, to = from + rows;
+      this.acts.upload(inputs.subarray(from, to), targets.subarray(from, to));
+      upload(gpu, this.acts.hyper, new Float32Array([...hyper, 1 / scored, part > 0 ? 1 : 0]));
+      const encoder = gpu.device.createCommandEncoder();
+      if (part === 0) this.#gradArena.clear(encoder);
+      const { pass, metrics: heads, norms, update: adamw } = this.#lists;
+      replay(encoder, [
+        ...pass,
+        ...metrics ? heads : [],
+        ...metrics && last ? norms : [],
+        ...update && last ? adamw : [],
+      ]);
+      gpu.device.queue.submit([encoder.finish()]);
+    }
   }
 
   /**
@@ -297,13 +302,7 @@ export class Trainer implements Disposable {
     if (passes === 0) throw new RangeError("No head metrics were gathered");
     const [values] = await download(this.model.gpu, this.acts.sums);
     this.discardMetrics();
-    return Object.fromEntries(SUM_NAMES.map((name, i) => {
-      const live = Float32Array.from(
-        { length: this.model.heads },
-        (_, h) => values[h * HEAD_SUMS + i] / passes,
-      );
-      return [name, this.model.scatter(live, NaN)];
-    })) as unknown as MeasuredHeads;
+    return meanHeads(this.model, values, passes);
   }
 
   /** Forgets the head metrics gathered since the last read. */
@@ -312,7 +311,10 @@ export class Trainer implements Disposable {
     this.#measured = 0;
   }
 
-  /** Per-sequence gradients of the gates in the last pass with metrics: (B, live heads). */
+  /**
+   * Per-sequence gradients of the gates in the last pass with metrics: (B, live heads). Where a batch
+   * is computed in parts, that is the last part.
+   */
   async gateGradients(): Promise<Float32Array> {
     return (await download(this.model.gpu, this.acts.gateGrads))[0];
   }
@@ -374,7 +376,7 @@ export class Trainer implements Disposable {
    *
    * @internal
    */
-  get lists(): Readonly<Record<"pass" | "metrics" | "update", readonly Dispatch[]>> {
+  get lists(): Readonly<Record<StepPart, readonly Dispatch[]>> {
     return this.#lists;
   }
 

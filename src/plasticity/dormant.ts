@@ -27,13 +27,13 @@ export interface DormantMetrics {
  * Runs forward and backward over calibration text with the stored heads back at gate 0. A head that
  * was not stored cannot be measured.
  *
- * @param batches Calibration text, B * T tokens each as `options` say.
+ * @param batches Calibration text, B * T tokens each as `options` say, or a multiple of that.
  */
 export async function measureDormant(
   gpu: Gpu,
   plastic: PlasticModel,
   batches: readonly Batch[],
-  options: TrainerOptions,
+  options: Pick<TrainerOptions, "B" | "T" | "recompute">,
 ): Promise<DormantMetrics> {
   const { config, model: { live }, stored } = plastic;
   const { L, NH } = config;
@@ -50,7 +50,8 @@ export async function measureDormant(
     { length: L },
     () => Array.from({ length: NH }, () => []),
   );
-  for (const { inputs, targets } of batches) {
+  const { B, T } = options;
+  for (const { inputs, targets } of batches.flatMap((batch) => parts(batch, B * T))) {
     trainer.measure(inputs, targets);
     const [stats] = await download(gpu, trainer.acts.stats);
     all.forEach((heads, layer) =>
@@ -67,4 +68,12 @@ export async function measureDormant(
     heads.map((own) => own.length > 0 ? own : new Array<number>(tokens).fill(0))
   );
   return { gateGrad, entropy, liveCorrelation: liveCorrelations(filled, live) };
+}
+
+/** Cuts a batch: every part's statistics are read before the next one's replace them. */
+function parts({ inputs, targets }: Batch, size: number): Batch[] {
+  return Array.from({ length: inputs.length / size }, (_, i) => ({
+    inputs: inputs.subarray(i * size, (i + 1) * size),
+    targets: targets.subarray(i * size, (i + 1) * size),
+  }));
 }

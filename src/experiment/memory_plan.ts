@@ -1,0 +1,165 @@
+/**
+ * Whether a run fits on the adapter, told before anything is allocated; where it does not, what would.
+ *
+ * @module
+ */
+import type { Gpt2Config } from "../gpt2/config.ts";
+import type { LiveHeads } from "../gpt2/layout.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { type MemoryPart, type MemoryPlan, planTraining } from "../optim/memory.ts";
+import { byteCount, count, plural } from "../report/theme.ts";
+import type { Allocation } from "./allocate.ts";
+
+/** A plan of so many bytes is told as a table, a smaller one in a line. */
+const TABLE_BYTES = 1e9;
+
+/** A model's sizes. */
+interface ModelSizes {
+  config: Gpt2Config;
+  live: LiveHeads;
+}
+
+/** Who is told. */
+interface MemoryListeners {
+  onMessage?(line: string): void;
+  onDetail?(line: string): void;
+}
+
+/**
+ * Bytes that an adapter may take, where that is known: a software adapter takes the machine's own;
+ * what a GPU has, WebGPU does not tell.
+ */
+export function memoryLimit({ info }: Gpu): number | undefined {
+  return info.software ? Deno.systemMemoryInfo().available : undefined;
+}
+
+/**
+ * Plans what a run allocates.
+ *
+ * @param most Bytes there are; {@linkcode memoryLimit} unless given.
+ * @throws {RangeError} If it does not fit, naming the largest batch and sequence that would.
+ */
+export function planMemory(
+  gpu: Gpu,
+  model: ModelSizes,
+  allocation: Allocation,
+  most: number | undefined = memoryLimit(gpu),
+): MemoryPlan {
+  const plan = attempt(gpu, model, allocation, most);
+  if (typeof plan !== "string") return plan;
+  const { B, T, recompute, lengthOption = "max_length" } = allocation;
+  const fits = (change: Partial<Allocation>) =>
+    typeof attempt(gpu, model, { ...allocation, ...change }, most) !== "string";
+  const batch = largest(B - 1, (B) => fits({ B }));
+  const length = largest(T - 1, (T) => fits({ T }));
+  const alone = batch === 0 && length < 2 ? largest(T - 1, (T) => fits({ B: 1, T })) : 0;
+  const ways = [
+    ...batch > 0 ? [`batch_size ${batch}`] : [],
+    ...length > 1 ? [`${lengthOption} ${length}`] : [],
+    ...alone > 1 ? [`batch_size 1 with ${lengthOption} ${alone}`] : [],
+    ...!recompute && fits({ recompute: true }) ? ["recompute"] : [],
+  ];
+  const advice = ways.length > 0
+    ? `what fits: ${ways.join(", or ")}` +
+      (batch > 0 && B % batch === 0
+        ? ` (with gradient_accumulation_steps ${B / batch} it trains alike)`
+        : "")
+    : "no batch of this model fits: take a smaller model, or another adapter";
+  throw new RangeError(`${plan}; ${advice}`);
+}
+
+/** The plan, or why it does not fit. */
+function attempt(
+  gpu: Gpu,
+  model: ModelSizes,
+  allocation: Allocation,
+  most = Infinity,
+): MemoryPlan | string {
+  let plan: MemoryPlan;
+  try {
+    plan = planTraining(gpu, model, allocation);
+  } catch (error) {
+    if (error instanceof RangeError) return error.message;
+    throw error;
+  }
+  const { B, T } = allocation;
+  const { largest_binding: bound, binding_limit, largest_buffer: buffer, buffer_limit } = plan;
+  const too = (what: string) => `batch_size ${B} x ${T} tokens does not fit: ${what}`;
+  if (bound.bytes > binding_limit) {
+    return too(
+      `${bound.what} would bind ${byteCount(bound.bytes)} at once, and this adapter binds ` +
+        byteCount(binding_limit),
+    );
+  }
+  if (buffer.bytes > buffer_limit) {
+    return too(
+      `${buffer.what} would take a buffer of ${byteCount(buffer.bytes)}, and this adapter's ` +
+        `largest has ${byteCount(buffer_limit)}`,
+    );
+  }
+  if (plan.bytes > most) {
+    return too(
+      `${plural(plan.models, "model")} in training would take ${byteCount(plan.bytes)}, and ` +
+        `${byteCount(most)} are free`,
+    );
+  }
+  return plan;
+}
+
+/** The largest whole number from 1 to `most` that passes, where smaller ones pass too; else 0. */
+function largest(most: number, passes: (n: number) => boolean): number {
+  let low = 0, high = most;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (passes(middle)) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** The plan in a line. */
+export function memoryLine(plan: MemoryPlan): string {
+  const { models, B, T, parameters, parts, bytes, largest_binding, binding_limit } = plan;
+  const one = parts.reduce((sum, part) => sum + part.bytes, 0);
+  return `memory: ${byteCount(bytes)} for ${plural(models, "model")} of ${count(parameters)} ` +
+    `parameters in training, ${byteCount(one)} each with ${B} x ${T} tokens; largest binding ` +
+    `${byteCount(largest_binding.bytes)} of ${byteCount(binding_limit)}`;
+}
+
+/** The plan in full, a line for each use. */
+export function memoryTable(plan: MemoryPlan): string[] {
+  const { models, B, T, parameters, parts, shared, bytes } = plan;
+  const row = ({ what, bytes }: MemoryPart, note = "") =>
+    `  ${what.padEnd(26)}${byteCount(bytes).padStart(9)}${note && `   ${note}`}`;
+  const { largest_binding: binding, largest_buffer: buffer } = plan;
+  const { vocabulary_pieces } = plan;
+  const notes: Record<string, string> = {
+    parameters: count(parameters),
+    activations: `${B} x ${T} tokens`,
+    "logits and losses": vocabulary_pieces > 1
+      ? `the vocabulary in ${vocabulary_pieces} pieces, one at a time`
+      : "",
+  };
+  return [
+    "memory on the device, planned:",
+    ...parts.map((part) => row(part, notes[part.what])),
+    ...shared.map((part) => row(part, "shared by all models")),
+    row({ what: "together", bytes }, plural(models, "model")),
+    row(
+      { what: "largest binding", bytes: binding.bytes },
+      `${binding.what}; the adapter binds ${byteCount(plan.binding_limit)}`,
+    ),
+    row(
+      { what: "largest tensor", bytes: buffer.bytes },
+      `${buffer.what}; the adapter's buffers have ${byteCount(plan.buffer_limit)} at most`,
+    ),
+  ];
+}
+
+/** Tells the plan: a line, or the table where it is large or details are wanted. */
+export function tellMemory(plan: MemoryPlan, { onMessage, onDetail }: MemoryListeners): void {
+  const large = plan.bytes >= TABLE_BYTES;
+  if (!large) onMessage?.(memoryLine(plan));
+  const tell = large ? onMessage : onDetail;
+  for (const line of memoryTable(plan)) tell?.(line);
+}
