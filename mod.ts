@@ -38,7 +38,14 @@ export { type GenerateControls, type GenerateOptions, Generator } from "./src/gp
 export { type SamplingOptions } from "./src/kernels/sampling.ts";
 
 // Models on disk, text, tokens and batches.
-export { type LoadedModel, loadModel, type Model, saveModel } from "./src/data/model_files.ts";
+export {
+  type LoadedModel,
+  loadModel,
+  type Model,
+  saveModel,
+  type SaveOptions,
+} from "./src/data/model_files.ts";
+export { MODEL_FORMS, type ModelForm } from "./src/data/model_form.ts";
 export { Tokenizer } from "./src/data/tokenizer.ts";
 export { type Corpus, loadText } from "./src/data/corpora.ts";
 export {
