@@ -32,7 +32,7 @@ export { type Gpt2Config, type Gpt2Sizes, makeConfig, parseConfig } from "./src/
 export { allHeads, type HeadAxis, type LiveHeads, type Parameter } from "./src/gpt2/layout.ts";
 export { compactWeights, initWeights, padWeights, type Weights } from "./src/gpt2/checkpoint.ts";
 export { Gpt2, type ParameterTensors } from "./src/gpt2/model.ts";
-export { scaleHeads } from "./src/gpt2/heads.ts";
+export { foldMeans, scaleHeads } from "./src/gpt2/heads.ts";
 export { type Evaluation, type Evaluator, type Window } from "./src/gpt2/evaluate.ts";
 export { type GenerateControls, type GenerateOptions, Generator } from "./src/gpt2/generate.ts";
 export { type SamplingOptions } from "./src/kernels/sampling.ts";
@@ -182,6 +182,7 @@ export {
   RAMP_STEPS,
 } from "./src/plasticity/plastic_model.ts";
 export { type HeadPlace } from "./src/gpt2/heads.ts";
+export { meanAblate } from "./src/plasticity/mean_ablation.ts";
 export { leaveOneOut, type LeftOut } from "./src/plasticity/leave_one_out.ts";
 export { type DormantMetrics, measureDormant } from "./src/plasticity/dormant.ts";
 export {

@@ -25,8 +25,18 @@ export type ForwardActivations = Pick<
   "B" | "T" | "rows" | "tokens" | "layers" | "stats" | "lnf" | "meanf" | "rstdf"
 >;
 
-/** Tokens to the final layer norm's output, `acts.lnf`; fills the heads' row statistics. */
-export function forward(plan: Plan, model: Gpt2, acts: ForwardActivations): Dispatch[] {
+/**
+ * Tokens to the final layer norm's output, `acts.lnf`; fills the heads' row statistics.
+ *
+ * @param afterAttention What to do besides when a layer's head outputs are there: without backward,
+ * the next layer overwrites them.
+ */
+export function forward(
+  plan: Plan,
+  model: Gpt2,
+  acts: ForwardActivations,
+  afterAttention: (layer: number) => Dispatch[] = () => [],
+): Dispatch[] {
   const { config, live, head0 } = model;
   const { L, C, F, V, HS, eps } = config;
   const { B, T, rows } = acts;
@@ -83,6 +93,7 @@ export function forward(plan: Plan, model: Gpt2, acts: ForwardActivations): Disp
         { B, T, NH, HS, head0: head0[l] },
       ),
     );
+    list.push(...afterAttention(l));
     list.push(linear("attn.c_proj", a.zg, a.mid, { IN: A, OUT: C }, a.pre));
     list.push(norm("ln_2", a.mid, a.ln2, 2));
     list.push(linear("mlp.c_fc", a.ln2, a.fc, { IN: C, OUT: F }));
