@@ -272,6 +272,7 @@ export {
   UpgradeRun,
 } from "./src/experiment/upgrade.ts";
 export { UPGRADE_DEFAULTS, type UpgradeOptions } from "./src/experiment/upgrade_options.ts";
+export { type Exported, exportModel, type ModelSize } from "./src/experiment/export_model.ts";
 export { type ContinueOptions, continueText } from "./src/experiment/continue_text.ts";
 export { openExperiment, resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {

@@ -22,7 +22,7 @@ import {
   openUnfinished,
   tellOtherAdapter,
 } from "./resume.ts";
-import { RunFolder } from "./run_folder.ts";
+import { RunFolder, shortName } from "./run_folder.ts";
 import { loadMaterials } from "./setup.ts";
 
 /** Limits of the adapter that decide what fits. */
@@ -51,11 +51,6 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
     },
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, device.limits[limit] as number])),
   };
-}
-
-/** What a run's folder is called after its model: the last part of its path. */
-export function shortName(model: string): string {
-  return model.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
 /** WebGPU reports no driver version: what stands in the adapter's name is all there is. */

@@ -62,6 +62,11 @@ export async function newFolder(parent: string, name: string, now = new Date()):
   }
 }
 
+/** What a run's folder is called after its model: the last part of its path. */
+export function shortName(model: string): string {
+  return model.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
+}
+
 /** The folder of one run. */
 export class RunFolder {
   /** Its path. */

@@ -20,8 +20,7 @@ import {
 import type { IntegrationListeners } from "./integration_lines.ts";
 import type { IntegrationRun } from "./integration_run.ts";
 import { readLeft } from "./resume.ts";
-import { shortName } from "./run.ts";
-import { RunFolder } from "./run_folder.ts";
+import { RunFolder, shortName } from "./run_folder.ts";
 import { openModel } from "./setup.ts";
 import {
   checkUpgradeOptions,
@@ -169,7 +168,7 @@ export class UpgradeRun implements Disposable {
     const card = modelCard(results, {
       base: shortName(base),
       text: shortName(data_path || dataset),
-      controller: controller_type,
+      chosenBy: controller_type,
       adapter,
     });
     const path = folder.path(UPGRADED_MODEL);
