@@ -32,13 +32,20 @@ export { type Gpt2Config, type Gpt2Sizes, makeConfig, parseConfig } from "./src/
 export { allHeads, type HeadAxis, type LiveHeads, type Parameter } from "./src/gpt2/layout.ts";
 export { compactWeights, initWeights, padWeights, type Weights } from "./src/gpt2/checkpoint.ts";
 export { Gpt2, type ParameterTensors } from "./src/gpt2/model.ts";
-export { scaleHeads } from "./src/gpt2/heads.ts";
+export { foldMeans, scaleHeads } from "./src/gpt2/heads.ts";
 export { type Evaluation, type Evaluator, type Window } from "./src/gpt2/evaluate.ts";
 export { type GenerateControls, type GenerateOptions, Generator } from "./src/gpt2/generate.ts";
 export { type SamplingOptions } from "./src/kernels/sampling.ts";
 
 // Models on disk, text, tokens and batches.
-export { type LoadedModel, loadModel, type Model, saveModel } from "./src/data/model_files.ts";
+export {
+  type LoadedModel,
+  loadModel,
+  type Model,
+  saveModel,
+  type SaveOptions,
+} from "./src/data/model_files.ts";
+export { MODEL_FORMS, type ModelForm } from "./src/data/model_form.ts";
 export { type HubModelSource } from "./src/data/hub_models.ts";
 export {
   type HubEntry,
@@ -208,6 +215,7 @@ export {
   RAMP_STEPS,
 } from "./src/plasticity/plastic_model.ts";
 export { type HeadPlace } from "./src/gpt2/heads.ts";
+export { meanAblate } from "./src/plasticity/mean_ablation.ts";
 export { leaveOneOut, type LeftOut } from "./src/plasticity/leave_one_out.ts";
 export { type DormantMetrics, measureDormant } from "./src/plasticity/dormant.ts";
 export {
@@ -297,6 +305,7 @@ export {
   UpgradeRun,
 } from "./src/experiment/upgrade.ts";
 export { UPGRADE_DEFAULTS, type UpgradeOptions } from "./src/experiment/upgrade_options.ts";
+export { type Exported, exportModel, type ModelSize } from "./src/experiment/export_model.ts";
 export { type ContinueOptions, continueText } from "./src/experiment/continue_text.ts";
 export { openExperiment, resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {

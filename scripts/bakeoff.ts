@@ -28,8 +28,7 @@ import {
   prepareBakeoff,
 } from "../src/experiment/bakeoff.ts";
 import { DEFAULTS } from "../src/experiment/options.ts";
-import { shortName } from "../src/experiment/run.ts";
-import { newFolder } from "../src/experiment/run_folder.ts";
+import { newFolder, shortName } from "../src/experiment/run_folder.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { bakeoffRows, bakeoffVerdict, renderBakeoff, writeBakeoff } from "../src/report/bakeoff.ts";
 

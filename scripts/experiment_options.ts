@@ -60,6 +60,7 @@ export const EXPERIMENT_GROUPS: OptionGroups<ExperimentOptions> = {
     cycles: ["<number>", "times to prune and fine-tune"],
     strategy: ["<name>", "which heads go first; see below"],
     pruning_mode: ["<name>", "compressed (for good), or adaptive: pruned heads may come back"],
+    fold_means: ["", "pruned heads leave their mean outputs in c_proj.bias (mean ablation)"],
     controller_reg_weight: ["<weight>", "L1 weight of the controller's gates"],
     controller_update_freq: ["<steps>", "steps from one update of the controller to the next"],
   },

@@ -8,14 +8,13 @@ import { compactWeights, initWeights } from "../src/gpt2/checkpoint.ts";
 import { Gpt2, tensorOf } from "../src/gpt2/model.ts";
 import { Activations } from "../src/gpt2/activations.ts";
 import { Evaluator } from "../src/gpt2/evaluate.ts";
-import { forward, logitsForward } from "../src/gpt2/forward.ts";
-import { Plan, submit } from "../src/gpu/kernel.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { download } from "../src/gpu/tensor.ts";
 import { Trainer } from "../src/optim/trainer.ts";
 import { assertClose, assertRelativeL2, randomArray, randomIntegers } from "./close.ts";
 import { floats, integers, loadFixture, loadFixtureJson, loadFixtureWeights } from "./fixtures.ts";
 import { gpu } from "./gpu.ts";
+import { logitsOf } from "./logits.ts";
 import { gpt2Reference, headGradNorms, headStats } from "./reference.ts";
 
 /** A checkpoint, its sizes, what PyTorch computes with it, and at which lengths. */
@@ -39,22 +38,6 @@ const FIXTURES = [
 ];
 const [{ config, weights, reference }] = FIXTURES;
 const { V } = config;
-
-/** Logits (rows, V) of whatever pieces the activations cut the vocabulary into. */
-async function logitsOf(model: Gpt2, acts: Activations): Promise<Float32Array> {
-  using plan = new Plan(gpu);
-  submit(gpu, forward(plan, model, acts));
-  const out = new Float32Array(acts.rows * model.config.V);
-  for (const piece of acts.pieces) {
-    submit(gpu, [logitsForward(plan, model, acts, piece)]);
-    const [values] = await download(gpu, acts.logits);
-    const N = piece.V1 - piece.V0, stride = Math.ceil(N / 4) * 4;
-    for (let row = 0; row < acts.rows; row++) {
-      out.set(values.subarray(row * stride, row * stride + N), row * model.config.V + piece.V0);
-    }
-  }
-  return out;
-}
 
 const CASES = FIXTURES.flatMap((set) => set.lengths.map((T) => ({ ...set, T })));
 for (const { folder, T, config, weights, reference } of CASES) {

@@ -6,7 +6,7 @@ import { loadModel, saveModel } from "../src/data/model_files.ts";
 import { loadMaterials, openModel } from "../src/experiment/setup.ts";
 import { checkOptions } from "../src/experiment/options.ts";
 import { absoluteModel } from "../src/experiment/resume.ts";
-import { shortName } from "../src/experiment/run.ts";
+import { shortName } from "../src/experiment/run_folder.ts";
 import { SafetensorsFile } from "../src/gpt2/safetensors.ts";
 import { showingDownloads } from "../scripts/downloads.ts";
 import { refuses, withHubServer } from "./hub_ground.ts";

@@ -5,6 +5,7 @@ import {
   type ExperimentOptions,
   OPTION_RULES,
 } from "../src/experiment/options.ts";
+import { checkSweepOptions } from "../src/experiment/sweep_options.ts";
 import { isInputError } from "../src/errors.ts";
 import { checkChoice, checkNumber, describeRange } from "../src/ranges.ts";
 import { STRATEGY_NAMES } from "../src/plasticity/scores.ts";
@@ -61,6 +62,12 @@ Deno.test("options: other kinds and unknown names are refused", () => {
   ];
   for (const [options, message] of bad) {
     assert.throws(() => checkOptions(options), { name: "TypeError", message });
+  }
+  // a head that came back would count twice
+  const folding = { fold_means: true, pruning_mode: "adaptive" } as const;
+  for (const check of [checkOptions, checkSweepOptions]) {
+    assert.throws(() => check(folding), { name: "TypeError", message: /^fold_means needs pruned/ });
+    assert.equal(check({ fold_means: true }).fold_means, true);
   }
 });
 

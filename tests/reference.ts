@@ -41,6 +41,11 @@ export interface Gpt2Batch {
   gates?: Values;
   /** The heads whose weights are there; all unless given. */
   live?: LiveHeads;
+  /**
+   * Heads whose gated output is replaced by these HS numbers at every position, by `layer.head`: mean
+   * ablation. For the forward pass alone: gradients are not those of it.
+   */
+  replaced?: ReadonlyMap<string, Values>;
 }
 
 /** All that the model computes for one batch. */
@@ -68,7 +73,7 @@ export interface Gpt2Result {
 export function gpt2Reference(
   config: Gpt2Config,
   weights: ReadonlyMap<string, Values>,
-  { tokens, targets, B, T, gates, live = allHeads(config) }: Gpt2Batch,
+  { tokens, targets, B, T, gates, live = allHeads(config), replaced }: Gpt2Batch,
 ): Gpt2Result {
   const { L, NH, HS, C, F, V, eps, tied } = config;
   const rows = B * T;
@@ -122,6 +127,12 @@ export function gpt2Reference(
     const ln1 = norm(`${h}.ln_1`, residual1);
     const qkv = linear(`${h}.attn.c_attn`, ln1.out, C, 3 * A);
     const attention = attentionForward({ qkv, gates: gate }, { B, T, NH: heads.length, HS });
+    heads.forEach((head, place) => {
+      const constant = replaced?.get(`${l}.${head}`);
+      for (let row = 0; constant && row < rows; row++) {
+        attention.zg.set(constant, row * A + place * HS);
+      }
+    });
     const residual2 = linear(`${h}.attn.c_proj`, attention.zg, A, C, residual1);
     const ln2 = norm(`${h}.ln_2`, residual2);
     const fc = linear(`${h}.mlp.c_fc`, ln2.out, C, F);
@@ -172,6 +183,23 @@ export function gpt2Reference(
   grads.set("wte.weight", tied ? add(dwte, dhead.dwte) : dwte);
   if (!tied) grads.set("lm_head.weight", dhead.dwte);
   return { logits, losses, loss, grads, dgates, attention: layers.map((layer) => layer.attention) };
+}
+
+/**
+ * A head's mean gated output over all positions of a batch: HS numbers.
+ *
+ * @param place Its place among the layer's live heads.
+ */
+export function meanOutput(
+  { zg }: AttentionResult,
+  { A, HS, place }: { A: number; HS: number; place: number },
+): F64 {
+  const rows = zg.length / A;
+  return Float64Array.from({ length: HS }, (_, i) => {
+    let sum = 0;
+    for (let row = 0; row < rows; row++) sum += zg[row * A + place * HS + i];
+    return sum / rows;
+  });
 }
 
 function add(a: Values, b: Values): F64 {

@@ -246,7 +246,7 @@ Deno.test("every number of a card is one of the results, and follows it", () => 
     total_duration: 77,
     seed: 1234,
   } satisfies IntegrationResults;
-  const names = { base: "a <b>|c", text: "t", controller: "rule", adapter: "x" };
+  const names = { base: "a <b>|c", text: "t", chosenBy: "rule", adapter: "x" };
   const card = modelCard(results, names);
   const body = card.slice(card.indexOf("# a")).replaceAll("GPT-2", "");
   const found = body.match(/\d[\d.]*/g)!.map((number) => number.replace(/\.$/, ""));

@@ -1,24 +1,24 @@
 /**
  * Models as folders in Hugging Face's layout: `config.json`, `model.safetensors` (one file or
  * sharded), `tokenizer.json`, and `pollard.json`, which marks a folder as ours and names the heads
- * that are left. The weights on disk always have full shapes, zero where a head is missing, so
- * that other programs load them too.
+ * that are left. Saved in the padded form, the weights have full shapes, zero where a head is missing,
+ * so that other programs load them too; in the compact form they are smaller, and load here alone.
  *
  * @module
  */
 import { basename, dirname, resolve } from "node:path";
 import {
   type AvailableTensor,
-  checkLiveHeads,
   compactWeights,
   padWeights,
   readCheckpoint,
   toCheckpoint,
   type Weights,
 } from "../gpt2/checkpoint.ts";
-import { type Gpt2Config, parseConfig } from "../gpt2/config.ts";
-import { allHeads, type LiveHeads } from "../gpt2/layout.ts";
+import type { Gpt2Config } from "../gpt2/config.ts";
+import type { LiveHeads } from "../gpt2/layout.ts";
 import { safetensorsChunks, SafetensorsFile } from "../gpt2/safetensors.ts";
+import { checkChoice } from "../ranges.ts";
 import { RUN_MARK } from "../record.ts";
 import { type Folder, openFolder } from "./folder.ts";
 import { parseJson, writeWhole } from "./files.ts";
@@ -32,6 +32,16 @@ import {
 } from "./hub_models.ts";
 import { parseIndex } from "./shard_index.ts";
 import { byteLevelTokenizer } from "./bpe.ts";
+import {
+  checkHeldHeads,
+  type FormOnDisk,
+  MODEL_FORMS,
+  type ModelForm,
+  readForm,
+  savedConfig,
+  savedMark,
+  savedMetadata,
+} from "./model_form.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 /** A model in memory: all that a folder holds. */
@@ -52,6 +62,8 @@ export interface Model {
 
 /** A model as {@linkcode loadModel} returns it. */
 export interface LoadedModel extends Model {
+  /** The form in which it lay on the disk. In memory both are the same. */
+  readonly form: ModelForm;
   /** Made from `tokenizerJson`. */
   readonly tokenizer?: Tokenizer;
   /** Where on the hub it came from, if it did. */
@@ -61,9 +73,10 @@ export interface LoadedModel extends Model {
 const ONE_FILE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 const MARK = "pollard.json";
-/** Where runs keep models. */
-const RUN_MODELS = ["model", "baseline", "hf_model", "models/best"];
-const CARD = "README.md";
+/** Where runs keep models, the one that a run was for first. */
+export const RUN_MODELS: readonly string[] = ["hf_model", "model", "models/best", "baseline"];
+/** Name of a model card. */
+export const CARD = "README.md";
 const OUR_FILES = ["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK];
 
 /** A line of every model card that we write, by which it is told from one that is not ours. */
@@ -80,12 +93,13 @@ const VOCAB_MULTIPLE = 128;
  * `owner/name`, each with `@revision` if wanted (a branch, a tag or a commit). A folder of that name
  * comes first. What the hub's model needs is downloaded once, into the cache that Python's libraries
  * share; `withHub` tells how far that is.
+ * A folder's model is loaded in whichever form it was saved.
  *
  * @param dir A local path, a `file:`, `http:` or `https:` URL of the folder, or a name on the hub.
  * @returns The model; `live` is every head unless the folder's `pollard.json` says otherwise.
  * @throws {Deno.errors.NotFound} If the folder or a file that it must hold is missing.
- * @throws {TypeError} If a file is broken, cut short or of the wrong kind; if the hub does not know the
- * name, does not let it be read, or cannot be reached.
+ * @throws {TypeError} If a file is broken, cut short, of the wrong kind, or of another model than those
+ * beside it; if the hub does not know the name, does not let it be read, or cannot be reached.
  * @throws {RangeError} If sizes do not fit together: shapes, offsets, heads, vocabulary.
  */
 export async function loadModel(dir: string | URL): Promise<LoadedModel> {
@@ -120,9 +134,11 @@ async function loadFolder(folder: Folder): Promise<LoadedModel> {
           : "no model is in it yet"),
     );
   }
-  const config = parseConfig(await json(folder, "config.json"), folder.path("config.json"));
-  const mark = await optionalJson(folder, MARK);
-  const live = mark === undefined ? allHeads(config) : parseMark(mark, config, folder.path(MARK));
+  const onDisk = readForm(
+    { value: await json(folder, "config.json"), where: folder.path("config.json") },
+    { value: await optionalJson(folder, MARK), where: folder.path(MARK) },
+  );
+  const { config, live, form } = onDisk;
   const tokenizerJson = await optionalJson(folder, "tokenizer.json") ??
     await olderTokenizer(folder);
   const tokenizerConfig = await optionalJson(folder, "tokenizer_config.json");
@@ -131,13 +147,13 @@ async function loadFolder(folder: Folder): Promise<LoadedModel> {
     tokenizer = Tokenizer.fromJson(tokenizerJson, tokenizerConfig, folder.path("tokenizer.json"));
     checkVocabulary(tokenizer, config, folder.where);
   }
-  let weights = await readWeights(folder, config);
-  if (live.some((heads) => heads.length < config.NH)) {
+  let weights = await readWeights(folder, onDisk);
+  if (form === "padded" && live.some((heads) => heads.length < config.NH)) {
     const full = weights;
     weights = compactWeights(config, live, full);
     checkPruned(config, { live, weights, full }, folder.path(MARK));
   }
-  return { config, live, weights, tokenizer, tokenizerJson, tokenizerConfig };
+  return { config, live, form, weights, tokenizer, tokenizerJson, tokenizerConfig };
 }
 
 /** A tokenizer in the two files that GPT-2 came with, before there was `tokenizer.json`. */
@@ -173,13 +189,19 @@ function checkVocabulary(tokenizer: Tokenizer, config: Gpt2Config, where: string
 }
 
 /** Opens every file of weights, hands all their tensors to the checkpoint reader, and closes them. */
-async function readWeights(folder: Folder, config: Gpt2Config): Promise<Weights> {
+async function readWeights(
+  folder: Folder,
+  { config, live, form }: FormOnDisk,
+): Promise<Weights> {
   using stack = new DisposableStack();
+  const held = form === "compact" ? live : undefined;
   const open = async (name: string, missing: () => string) => {
     const source = await folder.open(name);
     if (source === undefined) throw new Deno.errors.NotFound(missing());
     stack.use(source);
-    return await SafetensorsFile.open(source, folder.path(name));
+    const file = await SafetensorsFile.open(source, folder.path(name));
+    if (held) checkHeldHeads(file, held, folder.path(MARK));
+    return file;
   };
   const index = await folder.has(ONE_FILE) ? undefined : await optionalJson(folder, INDEX);
   if (index === undefined) {
@@ -189,7 +211,7 @@ async function readWeights(folder: Folder, config: Gpt2Config): Promise<Weights>
       () =>
         old ? toConvert(folder.where) : `${folder.where} holds neither ${ONE_FILE} nor ${INDEX}`,
     );
-    return await readCheckpoint(config, offers(file, file.tensors.keys()));
+    return await readCheckpoint(config, offers(file, file.tensors.keys()), held);
   }
   const tensors: AvailableTensor[] = [];
   for (const [shard, names] of parseIndex(index, folder.path(INDEX))) {
@@ -205,7 +227,7 @@ async function readWeights(folder: Folder, config: Gpt2Config): Promise<Weights>
     }
     tensors.push(...offers(file, names));
   }
-  return await readCheckpoint(config, tensors);
+  return await readCheckpoint(config, tensors, held);
 }
 
 function offers(file: SafetensorsFile, names: Iterable<string>): AvailableTensor[] {
@@ -215,18 +237,6 @@ function offers(file: SafetensorsFile, names: Iterable<string>): AvailableTensor
     where: file.where,
     read: () => file.read(name),
   }));
-}
-
-function parseMark(mark: unknown, config: Gpt2Config, where: string): LiveHeads {
-  const { format, live_heads } = (mark ?? {}) as Record<string, unknown>;
-  if (format !== 1) {
-    throw new TypeError(
-      `${where} has format ${JSON.stringify(format)}: only format 1 can be read; update Pollard`,
-    );
-  }
-  if (live_heads === undefined) return allHeads(config);
-  checkLiveHeads(config, live_heads as LiveHeads, `${where}: live_heads`);
-  return live_heads as LiveHeads;
 }
 
 /** Where `pollard.json` says that a head is gone, its weights must be zero. */
@@ -245,6 +255,12 @@ function checkPruned(
   }
 }
 
+/** How a model is saved. */
+export interface SaveOptions {
+  /** `padded`, which every program loads, unless given. */
+  readonly form?: ModelForm;
+}
+
 /**
  * Saves a model as a folder, whole or not at all: everything is written to a folder beside it, and
  * renamed when it is complete. A folder is replaced only if it is empty or a model that this
@@ -253,25 +269,33 @@ function checkPruned(
  *
  * @param dir A local path; the folder that holds it must exist.
  * @param model The model, its weights in the shapes of `parameterLayout(config, live)`.
+ * @param options.form `padded`: pruned heads are zeros in tensors of full shape, so that every program
+ * loads it as a GPT-2. `compact`: they are left out; {@linkcode loadModel} reads it, and other programs
+ * refuse it by the words of its `config.json`.
  * @throws {TypeError | RangeError} If the parts of the model do not fit together.
  * @throws {Deno.errors.AlreadyExists} If something that is not ours is there.
  * @throws Whatever the system says if writing fails. In every case the disk is as it was.
  */
-export async function saveModel(dir: string, model: Model): Promise<void> {
+export async function saveModel(
+  dir: string,
+  model: Model,
+  { form = "padded" }: SaveOptions = {},
+): Promise<void> {
+  checkChoice("form", form, MODEL_FORMS);
   const { config, live, weights, tokenizerJson, tokenizerConfig, card } = model;
   if (card !== undefined && !card.includes(CARD_MARK)) {
     throw new TypeError(`a model card must hold the line ${CARD_MARK}`);
   }
   const target = resolve(dir);
   const exists = await checkReplaceable(target, dir);
-  const tensors = toCheckpoint(config, live, weights);
+  const tensors = toCheckpoint(config, live, weights, form);
   if (tokenizerJson !== undefined) {
     checkVocabulary(Tokenizer.fromJson(tokenizerJson, tokenizerConfig), config, dir);
   }
   const files: [string, string | Iterable<Uint8Array>][] = [
-    ["config.json", text(savedConfig(config))],
-    [ONE_FILE, safetensorsChunks(tensors, { format: "pt" })], // transformers insists on "pt"
-    [MARK, text({ format: 1, live_heads: live })],
+    ["config.json", text(savedConfig(config, form))],
+    [ONE_FILE, safetensorsChunks(tensors, savedMetadata(live, form))],
+    [MARK, text(savedMark(live, form))],
   ];
   if (tokenizerJson !== undefined) files.push(["tokenizer.json", text(tokenizerJson)]);
   if (tokenizerConfig !== undefined) files.push(["tokenizer_config.json", text(tokenizerConfig)]);
@@ -298,13 +322,6 @@ export async function saveModel(dir: string, model: Model): Promise<void> {
 }
 
 const text = (value: unknown) => JSON.stringify(value, null, 2) + "\n";
-
-/** The file that the model came from, with the one thing that saving changes: the weights are F32. */
-function savedConfig({ raw }: Gpt2Config): Record<string, unknown> {
-  const out = { ...raw };
-  for (const key of ["dtype", "torch_dtype"]) if (key in out) out[key] = "float32";
-  return out;
-}
 
 /**
  * Checks that a model can be saved at a path, before long work whose result is to go there.

@@ -441,6 +441,7 @@ export class ExperimentRun implements Disposable {
     const { chosen, metrics } = await this.#changes.prune(this.options.strategy, {
       count: count + revived.length,
       gates,
+      foldMeans: this.options.fold_means,
       onChosen: () => this.#phase("pruning"),
     });
     this.#manager!.prune(chosen);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { readJson } from "../data/files.ts";
 import { loadModel, saveModel } from "../data/model_files.ts";
 import { padWeights, type Weights } from "../gpt2/checkpoint.ts";
 import { Activations } from "../gpt2/activations.ts";
@@ -13,10 +14,11 @@ import { maskedWeights, scaleHeads } from "../gpt2/heads.ts";
 import { allHeads, type LiveHeads } from "../gpt2/layout.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { Arm as ArmName, CycleResult, Results, Sample } from "../record.ts";
+import type { Arm as ArmName, CycleResult, EnvironmentRecord, Results, Sample } from "../record.ts";
+import { type ExperimentNumbers, modelCard } from "../report/model_card.ts";
 import type { Arm } from "./arm.ts";
 import type { ExperimentOptions } from "./options.ts";
-import type { RunFolder } from "./run_folder.ts";
+import { type RunFolder, shortName } from "./run_folder.ts";
 import { type Materials, samplePrompts } from "./setup.ts";
 
 /** What a finished run hands over. */
@@ -80,7 +82,13 @@ export async function finish(run: Finished): Promise<Results> {
     gates,
   );
   const compactedLoss = losses.get("pruned")!;
-  const folded = { ...materials.model, live, weights: scaleHeads(config, weights, live, gates) };
+  const numbers = numbersOf(run, { losses, baselineLoss });
+  const folded = {
+    ...materials.model,
+    live,
+    weights: scaleHeads(config, weights, live, gates),
+    card: await cardOf(run, numbers),
+  };
   await saveModel(folder.path("model"), folded);
   const reloaded = await loadModel(folder.path("model"));
   const reloadedLoss = await measure(reloaded.weights, reloaded.live);
@@ -94,29 +102,54 @@ export async function finish(run: Finished): Promise<Results> {
   }
   await folder.writeJson("samples.json", await samples(run, baseline, reloaded));
 
-  const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
+  const { tokens_seen, seed, ...before } = numbers;
   const results: Results = {
-    baseline_loss: baselineLoss,
-    baseline_perplexity: Math.exp(baselineLoss),
-    final_loss: compactedLoss,
-    final_perplexity: Math.exp(compactedLoss),
-    ...(twin !== undefined && { unpruned_twin_loss: twin }),
-    ...(random !== undefined && { random_pruning_loss: random }),
-    active_heads: pruned.heads,
-    total_heads: pruned.totalHeads,
-    final_sparsity: 1 - pruned.heads / pruned.totalHeads,
-    pruned_heads: run.prunedHeads,
-    cycles: run.cycles,
+    ...before,
     masked_loss: maskedLoss,
     compacted_loss: compactedLoss,
     reloaded_loss: reloadedLoss,
-    tokens_seen: run.tokensSeen,
+    tokens_seen,
     planned: run.planned,
     execution_time_s: Math.round(run.elapsed() * 10) / 10,
-    seed: options.seed,
+    seed,
   };
   await folder.writeJson("results.json", results);
   return results;
+}
+
+/** What `results.json` will say that is known before the model is saved. */
+function numbersOf(
+  { arms: [{ model }], options, prunedHeads, cycles, tokensSeen }: Finished,
+  { losses, baselineLoss }: { losses: ReadonlyMap<ArmName, number>; baselineLoss: number },
+): ExperimentNumbers {
+  const final = losses.get("pruned")!;
+  const twin = losses.get("unpruned_twin"), random = losses.get("random_pruning");
+  return {
+    baseline_loss: baselineLoss,
+    baseline_perplexity: Math.exp(baselineLoss),
+    final_loss: final,
+    final_perplexity: Math.exp(final),
+    ...(twin !== undefined && { unpruned_twin_loss: twin }),
+    ...(random !== undefined && { random_pruning_loss: random }),
+    active_heads: model.heads,
+    total_heads: model.totalHeads,
+    final_sparsity: 1 - model.heads / model.totalHeads,
+    pruned_heads: prunedHeads,
+    cycles,
+    tokens_seen: tokensSeen,
+    seed: options.seed,
+  };
+}
+
+async function cardOf({ folder, options }: Finished, numbers: ExperimentNumbers): Promise<string> {
+  const { adapter } = await readJson(folder.path("environment.json")) as EnvironmentRecord;
+  return modelCard(numbers, {
+    base: shortName(options.model_name),
+    text: shortName(options.text),
+    chosenBy: options.strategy,
+    adapter,
+    foldedMeans: options.fold_means,
+  });
 }
 
 /** Continues the same prompts with the same seeds, before and after. */

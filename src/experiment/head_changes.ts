@@ -45,6 +45,8 @@ export interface PruneRequest {
   count: number;
   /** What a controller wants of all heads, `[L, NH]`. */
   gates: Float32Array;
+  /** Whether heads leave their mean outputs behind, measured on the calibration text. */
+  foldMeans?: boolean;
   /** Called between measuring and pruning. */
   onChosen?(): Promise<void>;
 }
@@ -83,7 +85,7 @@ export class HeadChanges {
    */
   async prune(
     strategy: Strategy,
-    { count, gates, onChosen }: PruneRequest,
+    { count, gates, foldMeans = false, onChosen }: PruneRequest,
   ): Promise<{ chosen: ChosenHead[]; control: ChosenHead[]; metrics: HeadMetrics }> {
     const { lockstep, materials: { calibration }, recorder } = this.#setting;
     const arm = lockstep.pruned, { live } = arm.model, applied = arm.effectiveGates;
@@ -98,23 +100,28 @@ export class HeadChanges {
     const closed = gates.map((gate) => gate <= ANN_DEFAULTS.activeThreshold ? 1 : 0);
     const held = growingMask(arm);
     const chosen = choosePruned(scores, { live, gates, closed, held, count });
-    await this.#removeFrom(arm, chosen, strategy, gates);
+    await this.#removeFrom(arm, chosen, { strategy, gates, foldMeans });
     const random_arm = lockstep.control("random_pruning");
     if (!random_arm) return { chosen, control: [], metrics };
     const own = growingMask(random_arm); // a draw is below 1
     const drawn = Float32Array.from(scores, (_, i) => this.#sources.control().next() + own[i]);
     const control = chooseHeads(drawn, random_arm.model.live, { count });
-    await this.#removeFrom(random_arm, control, "random");
+    await this.#removeFrom(random_arm, control, { strategy: "random", foldMeans });
     return { chosen, control, metrics };
   }
 
   async #removeFrom(
     arm: Arm,
     heads: readonly ChosenHead[],
-    strategy: string,
-    gates?: Float32Array,
+    { strategy, gates, foldMeans }: {
+      strategy: string;
+      gates?: Float32Array;
+      foldMeans: boolean;
+    },
   ): Promise<void> {
-    await arm.prune(heads);
+    const { calibration } = this.#setting.materials;
+    const means = foldMeans ? await arm.measureMeans(calibration) : undefined;
+    await arm.prune(heads, means && { means });
     this.#taken.set(arm.name, new Set(heads.map(({ layer, head }) => `${layer}.${head}`)));
     for (const { layer, head, score, rank, of } of heads) {
       const gate = gates && { gate: gates[layer * arm.config.NH + head] };

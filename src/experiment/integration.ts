@@ -28,8 +28,8 @@ import {
   readLeft,
   tellOtherAdapter,
 } from "./resume.ts";
-import { environmentRecord, shortName } from "./run.ts";
-import { RunFolder } from "./run_folder.ts";
+import { environmentRecord } from "./run.ts";
+import { RunFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 
 /** All that an integrated run begins with. Nothing is on the device yet, and nothing written. */

@@ -81,6 +81,8 @@ export interface ExperimentOptions {
   readonly strategy: Strategy;
   /** Whether pruned heads are gone for good, or may come back where they look worth it. */
   readonly pruning_mode: PruningModeName;
+  /** Whether pruned heads leave their mean outputs in `c_proj.bias`; only where they are gone for good. */
+  readonly fold_means: boolean;
   /** L1 weight of the controller's gates. */
   readonly controller_reg_weight: number;
   /** Optimizer steps from one update of the controller to the next. */
@@ -115,6 +117,7 @@ export const DEFAULTS: ExperimentOptions = Object.freeze({
   cycles: 3,
   strategy: "importance",
   pruning_mode: "compressed",
+  fold_means: false,
   controller_reg_weight: 1e-4,
   controller_update_freq: 10,
   controls: true,
@@ -145,6 +148,7 @@ export const OPTION_RULES: Readonly<Record<keyof ExperimentOptions, OptionRule>>
   cycles: whole(1, 1000),
   strategy: { kind: "choice", choices: STRATEGY_NAMES },
   pruning_mode: { kind: "choice", choices: PRUNING_MODES },
+  fold_means: { kind: "flag" },
   controller_reg_weight: number({ min: 0 }),
   controller_update_freq: whole(1),
   controls: { kind: "flag" },
@@ -168,8 +172,26 @@ export function stepBatch(
  * @param options Those that differ from the defaults; `undefined` counts as not given.
  * @returns Every option, frozen.
  * @throws {RangeError} If a number is out of range.
- * @throws {TypeError} If a value is of the wrong kind, or an option unknown.
+ * @throws {TypeError} If a value is of the wrong kind, an option unknown, or two contradict each other.
  */
 export function checkOptions(options: Partial<ExperimentOptions> = {}): ExperimentOptions {
-  return completeOptions(DEFAULTS, OPTION_RULES, options);
+  const complete = completeOptions(DEFAULTS, OPTION_RULES, options);
+  checkFolding(complete);
+  return complete;
+}
+
+/**
+ * Checks that means are folded only where pruned heads cannot come back: one that did would count
+ * twice.
+ *
+ * @throws {TypeError} If not.
+ */
+export function checkFolding(
+  { fold_means, pruning_mode }: Pick<ExperimentOptions, "fold_means" | "pruning_mode">,
+): void {
+  if (!fold_means || pruning_mode === "compressed") return;
+  throw new TypeError(
+    `fold_means needs pruned heads that are gone for good: pruning_mode ${pruning_mode} may bring ` +
+      "them back; say compressed, or leave fold_means out",
+  );
 }

@@ -24,7 +24,7 @@ import {
   readBegan,
   tellOtherAdapter,
 } from "./resume.ts";
-import { RunFolder } from "./run_folder.ts";
+import { RunFolder, shortName } from "./run_folder.ts";
 import { loadMaterials } from "./setup.ts";
 
 /** Limits of the adapter that decide what fits. */
@@ -53,12 +53,6 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
     },
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, device.limits[limit] as number])),
   };
-}
-
-/** What a run's folder is called after its model: the last part of its path, or its name on the hub. */
-export function shortName(model: string): string {
-  const path = hubModelName(model)?.repo ?? model;
-  return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
 /** WebGPU reports no driver version: what stands in the adapter's name is all there is. */

@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { openFile, readJson, writeWhole } from "../data/files.ts";
+import { hubModelName } from "../data/hub_models.ts";
 import { safetensorsChunks, SafetensorsFile, type TensorToWrite } from "../gpt2/safetensors.ts";
 import { headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
 
@@ -60,6 +61,12 @@ export async function newFolder(parent: string, name: string, now = new Date()):
       `output_dir ${parent} cannot be written: ${(error as Error).message}; name another folder`,
     );
   }
+}
+
+/** What a run's folder is called after its model: the last part of its path, or its name on the hub. */
+export function shortName(model: string): string {
+  const path = hubModelName(model)?.repo ?? model;
+  return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
 /** The folder of one run. */

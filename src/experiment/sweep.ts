@@ -14,8 +14,7 @@ import { writeReport } from "../report/write.ts";
 import type { RunListeners } from "./experiment_state.ts";
 import { NeuralPlasticityExperiment } from "./neural_plasticity.ts";
 import { absoluteModel, absoluteText } from "./resume.ts";
-import { shortName } from "./run.ts";
-import { newFolder } from "./run_folder.ts";
+import { newFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 import { checkSweepOptions, planSweep, runOptions, type SweepOptions } from "./sweep_options.ts";
 

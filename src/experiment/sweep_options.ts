@@ -6,7 +6,13 @@
 import type { Strategy } from "../plasticity/scores.ts";
 import type { SweepRun } from "../record.ts";
 import { completeOptions, list, type OptionRule } from "./option_rules.ts";
-import { checkOptions, DEFAULTS, type ExperimentOptions, OPTION_RULES } from "./options.ts";
+import {
+  checkFolding,
+  checkOptions,
+  DEFAULTS,
+  type ExperimentOptions,
+  OPTION_RULES,
+} from "./options.ts";
 
 /** Everything that decides what a sweep does: the options that its runs share, and the grid. */
 export interface SweepOptions
@@ -49,10 +55,12 @@ export const SWEEP_RULES: Readonly<Record<keyof SweepOptions, OptionRule>> = {
  * Completes options by {@linkcode SWEEP_DEFAULTS} and checks all of them.
  *
  * @throws {RangeError} If a number is out of range.
- * @throws {TypeError} If a value is of the wrong kind, or an option unknown.
+ * @throws {TypeError} If a value is of the wrong kind, an option unknown, or two contradict each other.
  */
 export function checkSweepOptions(given: Partial<SweepOptions> = {}): SweepOptions {
-  return completeOptions(SWEEP_DEFAULTS, SWEEP_RULES, given);
+  const complete = completeOptions(SWEEP_DEFAULTS, SWEEP_RULES, given);
+  checkFolding(complete);
+  return complete;
 }
 
 /** The runs of a grid in the order they are run: every strategy at every level before the next seed. */

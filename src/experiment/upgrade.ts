@@ -6,7 +6,7 @@
  */
 import denoJson from "../../deno.json" with { type: "json" };
 import { readJson } from "../data/files.ts";
-import { loadModel, type Model, saveModel } from "../data/model_files.ts";
+import { type LoadedModel, loadModel, type Model, saveModel } from "../data/model_files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { EnvironmentRecord, IntegrationResults } from "../record.ts";
 import { modelCard } from "../report/model_card.ts";
@@ -20,8 +20,7 @@ import {
 import type { IntegrationListeners } from "./integration_lines.ts";
 import type { IntegrationRun } from "./integration_run.ts";
 import { readBegan, readLeft } from "./resume.ts";
-import { shortName } from "./run.ts";
-import { RunFolder } from "./run_folder.ts";
+import { RunFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, openModel } from "./setup.ts";
 import {
   checkUpgradeOptions,
@@ -144,7 +143,7 @@ export class UpgradeRun implements Disposable {
       ...{ max_new_tokens: INFERENCE_TOKENS, top_k: 40, top_p: 0.95 },
     };
     const { hub_model } = await readBegan(this.folder);
-    const write = async (model: Promise<Model>) =>
+    const write = async (model: Promise<LoadedModel>) =>
       (await continueText(this.#gpu, await model, drawing, signal)).text;
     const inference = {
       prompt,
@@ -173,7 +172,7 @@ export class UpgradeRun implements Disposable {
     const card = modelCard(results, {
       base: shortName(base),
       text: shortName(data_path || dataset),
-      controller: controller_type,
+      chosenBy: controller_type,
       adapter,
     });
     const path = folder.path(UPGRADED_MODEL);

@@ -29,19 +29,21 @@ const MASK = /^h\.\d+\.attn\.(bias|masked_bias)$/;
 const PREFIX = "transformer.";
 
 /**
- * Finds every parameter of a full model among the tensors of a checkpoint.
+ * Finds every parameter of a model among the tensors of a checkpoint.
  *
  * Every tensor is accounted for before the first is read. A tied model may carry `lm_head.weight`
  * if it equals `wte.weight` bit for bit.
  *
  * @param config The model's sizes.
  * @param tensors What all files together offer.
+ * @param live The heads that the tensors hold; all unless given.
  * @throws {TypeError} If a parameter is missing, comes twice, or a name is unknown.
  * @throws {RangeError} If a shape does not fit the configuration, or the head of a tied model differs.
  */
 export async function readCheckpoint(
   config: Gpt2Config,
   tensors: Iterable<AvailableTensor>,
+  live?: LiveHeads,
 ): Promise<Weights> {
   const found = new Map<string, AvailableTensor>();
   for (const tensor of tensors) {
@@ -55,7 +57,7 @@ export async function readCheckpoint(
     found.set(name, tensor);
   }
 
-  const layout = parameterLayout(config);
+  const layout = parameterLayout(config, live);
   const missing = layout.filter(({ name }) => !found.has(name)).map(({ name }) => name);
   if (missing.length > 0) {
     throw new TypeError(
@@ -78,7 +80,9 @@ export async function readCheckpoint(
     const expected = known.get(name)!;
     if (String(expected) !== String(tensor.shape)) {
       throw new RangeError(
-        `${label(tensor)} has shape [${tensor.shape}]: config.json asks for [${expected}]`,
+        `${label(tensor)} has shape [${tensor.shape}]: ${
+          live ? "config.json and pollard.json ask" : "config.json asks"
+        } for [${expected}]`,
       );
     }
   }
@@ -237,22 +241,25 @@ function checkWeights(layout: readonly Parameter[], weights: Weights): void {
 }
 
 /**
- * Lists a model's tensors as `GPT2LMHeadModel` of transformers names and shapes them: full shapes,
- * `transformer.` before every name but `lm_head.weight`, which only an untied model has.
+ * Lists a model's tensors as `GPT2LMHeadModel` of transformers names them: `transformer.` before
+ * every name but `lm_head.weight`, which only an untied model has.
  *
  * @param live The heads that `weights` holds.
  * @param weights Values in the shapes of `parameterLayout(config, live)`.
+ * @param form `padded` (full shapes, as transformers has them) or `compact` (as `weights` has them).
  * @throws As {@linkcode padWeights} does.
  */
 export function toCheckpoint(
   config: Gpt2Config,
   live: LiveHeads,
   weights: Weights,
+  form: "padded" | "compact" = "padded",
 ): TensorToWrite[] {
-  const full = padWeights(config, live, weights);
-  return parameterLayout(config).map(({ name, shape }) => ({
+  const to = form === "compact" ? live : allHeads(config);
+  const written = refit(config, { from: live, to }, weights);
+  return parameterLayout(config, to).map(({ name, shape }) => ({
     name: name === "lm_head.weight" ? name : PREFIX + name,
     shape,
-    data: full.get(name)!,
+    data: written.get(name)!,
   }));
 }

@@ -85,8 +85,18 @@ function projection(
   return matmul(plan, { a: inp, b: weight, bias, out }, shape);
 }
 
-/** Tokens to the final layer norm's output, `acts.lnf`; fills the heads' row statistics. */
-export function forward(plan: Plan, model: Gpt2, acts: ForwardActivations): Dispatch[] {
+/**
+ * Tokens to the final layer norm's output, `acts.lnf`; fills the heads' row statistics.
+ *
+ * @param afterLayer What to do besides when a layer's head outputs are there: without backward, the
+ * next layer overwrites them.
+ */
+export function forward(
+  plan: Plan,
+  model: Gpt2,
+  acts: ForwardActivations,
+  afterLayer: (layer: number) => Dispatch[] = () => [],
+): Dispatch[] {
   const { L, C, V, eps } = model.config;
   const { B, T, rows, tokens, layers } = acts;
   const pieces = tablePieces(V, C, model.gpu.maxBinding);
@@ -98,6 +108,7 @@ export function forward(plan: Plan, model: Gpt2, acts: ForwardActivations): Disp
     ...embeddingForward(plan, { tokens, wte, wpe, out: layers[0].pre }, { B, T, C, pieces }),
     ...layers.flatMap(({ gelu, mid, post }, l) => [
       ...layerForward(plan, model, acts, l),
+      ...afterLayer(l),
       projection(plan, model, `h.${l}.mlp.c_proj`, { inp: gelu, residual: mid, out: post }, rows),
     ]),
     layernormForward(plan, { inp, weight, bias, out, mean, rstd }, { rows, C, eps }),

@@ -125,6 +125,52 @@ export function scaleHeads(
 }
 
 /**
+ * Adds the mean outputs of heads to their layers' `c_proj.bias`, so that removing them replaces each
+ * by its mean instead of by nothing (mean ablation: Wang et al. 2022; as a pruned model's bias: An et
+ * al. 2023, "FLAP"). For a head h with gate g, mean output m and rows W of the output projection,
+ * `bias += g m W`. Sums are taken in f64.
+ *
+ * @param fold.heads Heads that are about to go; live ones.
+ * @param fold.means `[L, NH, HS]`: each head's mean output before its gate.
+ * @param fold.gates `[L, NH]`; 1 unless given.
+ * @returns A copy; tensors that do not change are shared.
+ * @throws {RangeError} If a head is not live, or its mean is not finite.
+ */
+export function foldMeans(
+  { HS, C, NH }: Gpt2Config,
+  weights: Weights,
+  live: LiveHeads,
+  { heads, means, gates }: {
+    heads: readonly HeadPlace[];
+    means: ArrayLike<number>;
+    gates?: ArrayLike<number>;
+  },
+): Weights {
+  const out: Weights = new Map(weights);
+  live.forEach((inLayer, layer) => {
+    const own = heads.filter((place) => place.layer === layer);
+    if (own.length === 0) return;
+    const name = `h.${layer}.attn.c_proj`;
+    const projection = weights.get(`${name}.weight`)!;
+    const bias = Float64Array.from(weights.get(`${name}.bias`)!);
+    for (const { head } of own) {
+      const at = inLayer.indexOf(head), all = layer * NH + head;
+      if (at < 0) throw new RangeError(`Layer ${layer} head ${head} is not live`);
+      for (let i = 0; i < HS; i++) {
+        const mean = means[all * HS + i] * (gates ? gates[all] : 1);
+        if (!Number.isFinite(mean)) {
+          throw new RangeError(`The mean output of layer ${layer} head ${head} is ${mean}`);
+        }
+        const row = (at * HS + i) * C;
+        for (let c = 0; c < C; c++) bias[c] += mean * projection[row + c];
+      }
+    }
+    out.set(`${name}.bias`, Float32Array.from(bias));
+  });
+  return out;
+}
+
+/**
  * Full-shape weights of a pruned model in which the pruned heads still have weights, taken from
  * `other`: only gates of 0 keep them silent. It is what "masked" means.
  */

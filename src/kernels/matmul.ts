@@ -152,13 +152,27 @@ export function linearForward(
   return matmul(plan, tensors, { product: "nn", M: rows, N: OUT, K: IN });
 }
 
+/** Adds the sums of `dout`'s columns to `dbias`: dout (rows, N), dbias (N). */
+export function columnSums(
+  plan: Plan,
+  tensors: Record<"dout" | "dbias", Tensor>,
+  { rows, N }: { rows: number; N: number },
+): Dispatch {
+  const columns = columnTeams(plan.gpu);
+  const constants = { VEC: 1, TEXELS: 0, ...columns };
+  return plan.call({ op, page, entry: "backward_dbias", constants }, {
+    tensors: { ...tensors },
+    params: { rows, N },
+    grid: [Math.ceil(N / columns.GROUPS)],
+  });
+}
+
 /** Gradients of a linear layer. */
 export function linearBackward(
   plan: Plan,
   { inp, weight, dout, dinp, dweight, dbias }: LinearBackward,
   { rows, IN, OUT }: { rows: number; IN: number; OUT: number },
 ): Dispatch[] {
-  const columns = columnTeams(plan.gpu);
   return [
     // out = inp weight: dweight += inp^T dout, dinp = dout weight^T
     matmul(plan, { a: inp, b: dout, out: dweight }, {
@@ -168,11 +182,7 @@ export function linearBackward(
       K: rows,
       accumulate: true,
     }),
-    plan.call({ op, page, entry: "backward_dbias", constants: { VEC: 1, TEXELS: 0, ...columns } }, {
-      tensors: { dout, dbias },
-      params: { rows, N: OUT },
-      grid: [Math.ceil(OUT / columns.GROUPS)],
-    }),
+    columnSums(plan, { dout, dbias }, { rows, N: OUT }),
     matmul(plan, { a: dout, b: weight, out: dinp }, { product: "nt", M: rows, N: IN, K: OUT }),
   ];
 }

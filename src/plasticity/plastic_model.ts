@@ -7,11 +7,19 @@ import type { HeadMetrics } from "../controller/metrics.ts";
 import type { Batch } from "../data/batches.ts";
 import type { Weights } from "../gpt2/checkpoint.ts";
 import type { Gpt2Config } from "../gpt2/config.ts";
-import { type HeadPlace, including, putHead, reshapeHeads, without } from "../gpt2/heads.ts";
+import {
+  foldMeans,
+  type HeadPlace,
+  including,
+  putHead,
+  reshapeHeads,
+  without,
+} from "../gpt2/heads.ts";
 import type { LiveHeads } from "../gpt2/layout.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type OptimizerState, Trainer, type TrainerOptions } from "../optim/trainer.ts";
+import { measureMeans } from "./mean_ablation.ts";
 import { type HeadParts, partsOf, type StoredHead } from "./regrow.ts";
 
 /** Everything a {@linkcode PlasticModel} is, on the host. */
@@ -166,6 +174,17 @@ export class PlasticModel implements Disposable {
     return await this.headMetrics();
   }
 
+  /**
+   * Measures every live head's mean output before its gate over the batches, for
+   * {@linkcode PlasticModel.prune} to leave behind. Nothing is trained.
+   *
+   * @returns `[L, NH, HS]`; NaN for heads that are not live.
+   * @throws The signal's reason.
+   */
+  measureMeans(batches: readonly Batch[], signal?: AbortSignal): Promise<Float32Array> {
+    return measureMeans(this.model, this.trainer.acts, batches, signal);
+  }
+
   /** Copies everything to the host. */
   async state(): Promise<PlasticState> {
     return {
@@ -181,10 +200,19 @@ export class PlasticModel implements Disposable {
    * Removes heads: they cost nothing from here on, and everything else stays as it was. Where heads
    * are kept, their weights and moments wait on the host. Gathered head metrics start anew.
    *
+   * @param options.means What {@linkcode PlasticModel.measureMeans} found: then each head's mean output,
+   * times its gate, stays behind in its layer's `c_proj.bias`.
    * @throws {RangeError} If one of them is not live.
+   * @throws {TypeError} If means are given where heads are kept: one that came back would count twice.
    */
-  async prune(heads: readonly HeadPlace[]): Promise<void> {
+  async prune(
+    heads: readonly HeadPlace[],
+    { means }: { means?: Float32Array } = {},
+  ): Promise<void> {
     if (heads.length === 0) return;
+    if (means && this.#options.keep) {
+      throw new TypeError("Mean outputs can stay behind only where pruned heads are not kept");
+    }
     for (const { layer, head } of heads) {
       if (!this.model.live[layer]?.includes(head)) {
         throw new RangeError(`Layer ${layer} head ${head} cannot be pruned: it is not live`);
@@ -200,8 +228,11 @@ export class PlasticModel implements Disposable {
     }
     const gone = ([layer, head]: readonly [number, number, number]) =>
       heads.some((place) => place.layer === layer && place.head === head);
+    const folded = means
+      ? foldMeans(this.config, weights, live, { heads, means, gates: this.effectiveGates })
+      : weights;
     this.#growing = this.#growing.filter((place) => !gone(place));
-    this.#rebuild({ live, weights, optimizer }, without(live, heads));
+    this.#rebuild({ live, weights: folded, optimizer }, without(live, heads));
   }
 
   /**

@@ -34,6 +34,9 @@ const BESIDE = ["output_dir", "device", "controls", "cycle_models"];
 /** Options that name what hashes identify. */
 const NAMED = ["model_name", "text", "dataset"];
 
+/** Options that older runs do not have: off, they change nothing, and a run is like those. */
+const LATER = ["fold_means"];
+
 /** Gives every run its configuration. Those whose options are unknown have none. */
 export function findVariants(runs: readonly ComparedRun[]): Map<ComparedRun, Variant> {
   const found = new Map<string, Variant>(), of = new Map<ComparedRun, Variant>();
@@ -108,7 +111,9 @@ function settingOf(
 ): Map<string, string> | undefined {
   if (!config) return undefined;
   const left = [...VARIED[kind], ...BESIDE, ...NAMED];
-  const own = Object.entries(config).filter(([name]) => !left.includes(name));
+  const own = Object.entries(config).filter(([name, value]) =>
+    !left.includes(name) && !(LATER.includes(name) && value === false)
+  );
   const short = (hash?: string) => hash?.slice(0, 12) ?? "unknown";
   return new Map([
     ...own.map(([name, value]): [string, string] => [name, text(value)]),

@@ -1,0 +1,70 @@
+/**
+ * `deno task export`: see --help.
+ *
+ * @module
+ */
+import {
+  choiceOption,
+  newCommand,
+  Option,
+  parseCommand,
+  preparing,
+  printJson,
+  refuse,
+  runMain,
+  textOption,
+} from "./cli.ts";
+import { columns } from "./columns.ts";
+import { MODEL_FORMS } from "../src/data/model_form.ts";
+import { type Exported, exportModel, type ModelSize } from "../src/experiment/export_model.ts";
+
+const AFTER = `Forms:
+  padded    tensors of full shape, zero where a head is gone: every program loads it as a GPT-2
+  compact   tensors hold the heads that are left and no others: smaller, and loads in Pollard alone;
+            other programs refuse it, and say why
+
+Both compute the same, to the last bit. Runs save the padded form.
+
+Examples:
+  deno task export runs/RUN --form compact --output small
+  deno task export small --form padded --output for_everyone`;
+
+await runMain(async () => {
+  const command = newCommand({
+    name: "deno task export",
+    description: "Writes a saved model again, in the form that is asked for.",
+    after: AFTER,
+  })
+    .argument("<model_dir>", "a model's folder or its URL, or the folder of a run, for its model")
+    .addOption(
+      new Option("--form <form>", MODEL_FORMS.join(" or ")).default("padded" as const)
+        .argParser(choiceOption("form", MODEL_FORMS)),
+    )
+    .addOption(
+      new Option("--output <dir>", "where it goes; the folder that holds it must exist")
+        .argParser(textOption("output")),
+    )
+    .option("--json", "print what was done as one JSON line");
+  const { form, output, json } = parseCommand(command);
+  const [dir] = command.processedArgs;
+  if (output === undefined) return refuse("output is needed: the folder that the model goes to");
+  const exported = await preparing(() => exportModel(dir, { form, output }));
+  if (json) printJson(exported);
+  else console.log(inWords(exported));
+});
+
+function inWords({ from, to, active_heads, total_heads, card }: Exported): string {
+  const row = (what: string, { form, parameters, bytes }: ModelSize) => [
+    what,
+    form,
+    `${parameters.toLocaleString("en-US")} parameters`,
+    `${(bytes / 1e6).toLocaleString("en-US", { maximumFractionDigits: 3 })} MB`,
+  ];
+  const rows = columns([row("read", from), row("wrote", to)]);
+  return [
+    `${active_heads} of ${total_heads} heads are left`,
+    `${rows[0]}  ${from.path}`,
+    `${rows[1]}  ${to.path}`,
+    ...(card ? [] : ["no model card of Pollard's was there to go with it"]),
+  ].join("\n");
+}

@@ -1,0 +1,152 @@
+/**
+ * The two forms of a saved model, and what `config.json` and `pollard.json` say in each.
+ *
+ * - `padded`: full shapes, zeros where a head is missing. `config.json` is a GPT-2's, so every program
+ *   loads it; `pollard.json` lists the heads that are left.
+ * - `compact`: `c_attn` and `c_proj` hold the heads that are left and nothing else, which no other
+ *   program can compute. `config.json` is not a GPT-2's: where another program names what it does
+ *   not know (`model_type`, `architectures`, `activation_function`), the name is a sentence that says
+ *   what to do. The GPT-2's own keys wait under `padded_config`, without their `model_type`, because
+ *   transformers 5 takes a nested configuration of the type that it looks for in place of the outer.
+ *
+ * @module
+ */
+import { checkLiveHeads } from "../gpt2/checkpoint.ts";
+import { type Gpt2Config, parseConfig } from "../gpt2/config.ts";
+import { allHeads, type LiveHeads } from "../gpt2/layout.ts";
+
+/** What the forms of a saved model are called. */
+export const MODEL_FORMS = ["padded", "compact"] as const;
+
+/** `padded` loads everywhere; `compact` is as small as the heads that are left, and loads here alone. */
+export type ModelForm = typeof MODEL_FORMS[number];
+
+/** What a compact model's `config.json` says to whoever asks for its kind. */
+export const COMPACT_WORDS =
+  "GPT-2 with heads removed, in the compact form of Pollard: nothing else reads it. For a folder " +
+  "that loads everywhere: deno task export THIS_FOLDER --form padded --output NEW_FOLDER";
+
+const COMPACT_KEY = "padded_config";
+
+/** The key of a compact file's metadata that repeats which heads it holds. */
+export const LIVE_HEADS_KEY = "pollard_live_heads";
+
+/** What the two small files of a folder say of its weights. */
+export interface FormOnDisk {
+  /** The full model's configuration. */
+  readonly config: Gpt2Config;
+  /** The heads that are left. */
+  readonly live: LiveHeads;
+  /** How the weights lie in the file. */
+  readonly form: ModelForm;
+}
+
+/** A parsed file and what errors call it. */
+interface Parsed {
+  value: unknown;
+  where: string;
+}
+
+/**
+ * What `config.json` holds: the file that the model came from, with the one thing that saving changes
+ * (the weights are F32); for the compact form under a key of its own.
+ */
+export function savedConfig({ raw }: Gpt2Config, form: ModelForm): Record<string, unknown> {
+  const own = { ...raw };
+  for (const key of ["dtype", "torch_dtype"]) if (key in own) own[key] = "float32";
+  if (form === "padded") return own;
+  return {
+    model_type: COMPACT_WORDS,
+    architectures: [COMPACT_WORDS],
+    activation_function: COMPACT_WORDS,
+    [COMPACT_KEY]: { ...own, model_type: null },
+  };
+}
+
+/** What `pollard.json` holds. */
+export function savedMark(live: LiveHeads, form: ModelForm): Record<string, unknown> {
+  return { format: 1, ...(form === "compact" && { form }), live_heads: live };
+}
+
+/** The metadata of the file of weights. transformers insists on `format`. */
+export function savedMetadata(live: LiveHeads, form: ModelForm): Record<string, string> {
+  return { format: "pt", ...(form === "compact" && { [LIVE_HEADS_KEY]: JSON.stringify(live) }) };
+}
+
+/**
+ * Reads the two files together.
+ *
+ * @param mark `pollard.json`; its value is undefined where there is none.
+ * @throws {TypeError} If one is malformed, or they speak of different forms.
+ * @throws {RangeError} If sizes or heads do not fit.
+ */
+export function readForm(config: Parsed, mark: Parsed): FormOnDisk {
+  const inner = compactConfig(config.value);
+  const form = inner === undefined ? "padded" : "compact";
+  const parsed = parseConfig(inner ?? config.value, config.where);
+  if (mark.value === undefined) {
+    if (form === "padded") return { config: parsed, live: allHeads(parsed), form };
+    throw new TypeError(
+      `${config.where} is of the compact form, and ${mark.where} is missing: it lists which heads ` +
+        "the weights hold, and without it they cannot be read",
+    );
+  }
+  const said = parseMark(mark, parsed);
+  if (said.form !== form) {
+    throw new TypeError(
+      `${config.where} is of the ${form} form and ${mark.where} of the ${said.form}: the files ` +
+        "belong to different models",
+    );
+  }
+  return { config: parsed, live: said.live, form };
+}
+
+/** The GPT-2's own keys, where the file is of the compact form. */
+function compactConfig(value: unknown): unknown {
+  const raw = (value ?? {}) as Record<string, unknown>;
+  const own = raw[COMPACT_KEY];
+  if (raw.model_type === "gpt2" || typeof own !== "object" || own === null) return undefined;
+  return { ...own, model_type: "gpt2" }; // in its old place among the keys
+}
+
+function parseMark(
+  { value, where }: Parsed,
+  config: Gpt2Config,
+): { live: LiveHeads; form: ModelForm } {
+  const { format, form = "padded", live_heads } = (value ?? {}) as Record<string, unknown>;
+  if (format !== 1) {
+    throw new TypeError(
+      `${where} has format ${JSON.stringify(format)}: only format 1 can be read; update Pollard`,
+    );
+  }
+  if (form !== "padded" && form !== "compact") {
+    throw new TypeError(
+      `${where} has form ${JSON.stringify(form)}: only padded or compact is read`,
+    );
+  }
+  if (live_heads === undefined && form === "padded") return { live: allHeads(config), form };
+  checkLiveHeads(config, live_heads as LiveHeads, `${where}: live_heads`);
+  return { live: live_heads as LiveHeads, form };
+}
+
+/**
+ * Checks that a compact file of weights holds the heads that `pollard.json` lists: which they are
+ * does not follow from shapes.
+ *
+ * @throws {TypeError} If it says nothing of heads, or names others.
+ */
+export function checkHeldHeads(
+  { metadata, where }: { metadata: Readonly<Record<string, string>>; where: string },
+  live: LiveHeads,
+  mark: string,
+): void {
+  const held = metadata[LIVE_HEADS_KEY];
+  if (held === JSON.stringify(live)) return;
+  throw new TypeError(
+    held === undefined
+      ? `${where} does not say which heads it holds: it is not the file that Pollard wrote beside ` +
+        mark
+      : `${where} holds the heads ${held}, and ${mark} lists ${JSON.stringify(live)}: the files ` +
+        "belong to different models",
+  );
+}

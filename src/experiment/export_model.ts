@@ -1,0 +1,93 @@
+/**
+ * A saved model, written again in one form or the other.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { CARD, loadModel, RUN_MODELS, saveModel } from "../data/model_files.ts";
+import { MODEL_FORMS, type ModelForm } from "../data/model_form.ts";
+import { parameterLayout } from "../gpt2/layout.ts";
+import { checkChoice } from "../ranges.ts";
+import { RUN_MARK } from "../record.ts";
+import { cardInForm } from "../report/model_card.ts";
+import { embeddedModel } from "./setup.ts";
+import { EMBEDDED_MODEL } from "./options.ts";
+
+/** A folder of a model: its form, and how much it holds. */
+export interface ModelSize {
+  /** Its path, or URL. */
+  path: string;
+  /** The form of its weights. */
+  form: ModelForm;
+  /** Numbers in its tensors. */
+  parameters: number;
+  /** Bytes of its weights as this form writes them, in F32. */
+  bytes: number;
+}
+
+/** What {@linkcode exportModel} did. */
+export interface Exported {
+  /** The model that was read. */
+  from: ModelSize;
+  /** What was written. */
+  to: ModelSize;
+  /** Heads that are left. */
+  active_heads: number;
+  /** Heads of the full model. */
+  total_heads: number;
+  /** Whether a model card went with it; a card that is not ours does not. */
+  card: boolean;
+}
+
+/**
+ * Writes a saved model again, in the form that is asked for: `padded`, which every program loads as a
+ * GPT-2, or `compact`, which is smaller and loads here alone. Both compute the same, to the last bit.
+ *
+ * @param dir A model's folder or its URL, `embedded`, or the folder of a run, whose model is taken.
+ * @param output Where it goes; a folder there is replaced only where {@linkcode saveModel} would.
+ * @throws As {@linkcode loadModel} and {@linkcode saveModel} do. Nothing is written then.
+ */
+export async function exportModel(
+  dir: string,
+  { form, output }: { form: ModelForm; output: string },
+): Promise<Exported> {
+  checkChoice("form", form, MODEL_FORMS);
+  const path = await modelOf(dir);
+  const model = await loadModel(dir === EMBEDDED_MODEL ? embeddedModel() : path);
+  const { config, live } = model;
+  const read = await readCard(path);
+  const card = read === undefined ? undefined : cardInForm(read, form);
+  await saveModel(output, { ...model, ...(card !== undefined && { card }) }, { form });
+  const sized = (path: string, form: ModelForm): ModelSize => {
+    const layout = form === "compact" ? parameterLayout(config, live) : parameterLayout(config);
+    const parameters = layout.reduce((sum, { size }) => sum + size, 0);
+    return { path, form, parameters, bytes: 4 * parameters };
+  };
+  return {
+    from: sized(path, model.form),
+    to: sized(output, form),
+    active_heads: live.flat().length,
+    total_heads: config.L * config.NH,
+    card: card !== undefined,
+  };
+}
+
+/** The folder itself, or the model that the run of that folder was for. */
+async function modelOf(dir: string): Promise<string> {
+  if (!await isFile(join(dir, RUN_MARK))) return dir;
+  for (const name of RUN_MODELS.filter((name) => name !== "baseline")) {
+    if (await isFile(join(dir, name, "config.json"))) return join(dir, name);
+  }
+  throw new Deno.errors.NotFound(
+    `${dir} is the folder of a run whose model is not there yet: finish the run, or name a model's folder`,
+  );
+}
+
+async function readCard(path: string): Promise<string | undefined> {
+  const file = join(path, CARD);
+  return await isFile(file) ? await Deno.readTextFile(file) : undefined;
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await Deno.stat(path).catch(() => undefined))?.isFile ?? false;
+}
