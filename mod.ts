@@ -46,7 +46,7 @@ export {
   type SaveOptions,
 } from "./src/data/model_files.ts";
 export { MODEL_FORMS, type ModelForm } from "./src/data/model_form.ts";
-export { type HubModelSource } from "./src/data/hub_models.ts";
+export { type HubModel, type HubModelSource } from "./src/data/hub_models.ts";
 export {
   type HubEntry,
   hubFile,

@@ -20,10 +20,10 @@ export async function showingDownloads<T>(
   options: ProgressOptions = {},
 ): Promise<T> {
   using progress = new Progress(options);
-  const onProgress = ({ repo, path, done, total }: HubProgress) => {
+  const onProgress = ({ path, done, total }: HubProgress) => {
     if (total < MB) return; // over before it could be read
     progress.update({
-      phase: `downloading ${repo}: ${path}, MB`,
+      phase: `downloading ${path}, MB`,
       step: Math.ceil(done / MB),
       total: Math.ceil(total / MB),
     });

@@ -88,6 +88,22 @@ Deno.test(
 );
 
 Deno.test(
+  "a cache that has a model by its former name is used",
+  withHubServer(async ({ server, home }) => {
+    const commit = server.commit("openai-community/gpt2", files);
+    await loadModel("gpt2");
+    const cache = join(home, "hub");
+    await Deno.rename(join(cache, "models--openai-community--gpt2"), join(cache, "models--gpt2"));
+    server.log.length = 0;
+    const { hub } = await loadModel("openai-community/gpt2");
+    assert.deepEqual(hub, { repo: "openai-community/gpt2", revision: "main", commit });
+    assert.deepEqual(downloaded(server), []);
+    const folders = await Array.fromAsync(Deno.readDir(cache), ({ name }) => name);
+    assert.ok(!folders.includes("models--openai-community--gpt2"));
+  }),
+);
+
+Deno.test(
   "a local folder comes before the hub",
   withHubServer(async ({ server, home }) => {
     const before = Deno.cwd();
@@ -247,8 +263,8 @@ Deno.test(
     await load("small");
     assert.equal(shown, "");
     await load("large");
-    assert.match(shown, /^downloading some\/data: large, MB +0 % +0\/3\n/);
-    assert.match(shown, /\ndownloading some\/data: large, MB +100 % +3\/3\n$/);
+    assert.match(shown, /^downloading large, MB +0 % +0\/3\n/);
+    assert.match(shown, /\ndownloading large, MB +100 % +3\/3\n$/);
     shown = "";
     server.fault = () => error(502, "Down");
     await load("large");

@@ -14,7 +14,7 @@ import { parseIndex } from "./shard_index.ts";
 
 /**
  * Models that the hub once kept under a bare name, and what they are called now. The hub still
- * answers to the old names, but by sending on to these, and Python's cache would hold them twice.
+ * answers to the old names, but by sending on to these. A cache that has them by the old name is used.
  */
 const OWNERS: Readonly<Record<string, string>> = {
   "gpt2": "openai-community",
@@ -87,7 +87,9 @@ function isThere(path: string): boolean {
 export async function fetchHubModel(
   { repo, revision }: HubModel,
 ): Promise<{ dir: string; hub: HubModelSource }> {
-  const hub = await openHub({ repo, revision });
+  const [owner, name] = repo.split("/");
+  const formerly = OWNERS[name] === owner ? name : undefined;
+  const hub = await openHub({ repo, revision, ...(formerly && { formerly }) });
   const there = new Set(hub.files.map(({ path }) => path));
   const tokenizer = there.has("tokenizer.json") ? [] : OLDER_TOKENIZER;
   const beside = [...BESIDE, ...tokenizer].filter((path) => there.has(path));

@@ -5,7 +5,7 @@
  * @module
  */
 import { statfs } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { isSystemError } from "../errors.ts";
 import { hubLibrary } from "./deps.ts";
 import { checkHubPath, HubCache, sizeOf } from "./hub_cache.ts";
@@ -55,15 +55,14 @@ export class HubRepo {
    * @throws {TypeError} See `openHub`.
    */
   static async open(
-    { repo, type = "model", revision = "main", ...listeners }: HubPlace & HubOptions,
+    { repo, type = "model", revision = "main", formerly, ...listeners }: HubPlace & HubOptions,
   ): Promise<HubRepo> {
     checkRepo(repo);
     checkRevision(revision);
     const settings = await hubSettings();
-    const { getRepoFolderName } = await hubLibrary();
     const asked = { repo, type, revision };
     const client = new HubClient(settings, asked, listeners);
-    const cache = new HubCache(settings.cache, getRepoFolderName({ name: repo, type }));
+    const cache = new HubCache(settings.cache, await folderOf(settings, { repo, type, formerly }));
     const context = { client, cache, listeners };
     return await inCache(settings, async () => new HubRepo(await findFiles(context), context));
   }
@@ -184,6 +183,22 @@ export class HubRepo {
         `${megabytes(free)} MB left: make room, or set HF_HUB_CACHE to a folder on another disk`,
     );
   }
+}
+
+/** What a repository's folder in the cache is called. */
+async function folderOf(
+  { cache }: HubSettings,
+  { repo, type, formerly }: { repo: string; type: HubType; formerly: string | undefined },
+): Promise<string> {
+  const { getRepoFolderName } = await hubLibrary();
+  const folder = getRepoFolderName({ name: repo, type });
+  if (formerly === undefined || await isFolder(join(cache, folder))) return folder;
+  const old = getRepoFolderName({ name: formerly, type });
+  return await isFolder(join(cache, old)) ? old : folder;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await Deno.stat(path).then((info) => info.isDirectory, () => false);
 }
 
 /** Says of the cache what the system says of a file in it. */

@@ -15,6 +15,8 @@ export interface HubPlace {
   readonly type?: HubType;
   /** A branch, a tag or a commit; `main` unless given. */
   readonly revision?: string;
+  /** A name that it had before: a cache that holds it under that alone is used. */
+  readonly formerly?: string;
 }
 
 /** A file of a repository, as the hub lists it. */
