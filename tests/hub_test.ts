@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { hubFile, hubSnapshot } from "../src/data/hub.ts";
+import { hubFile, hubSnapshot, withHub } from "../src/data/hub.ts";
 import {
   answers,
   BIG,
@@ -248,6 +248,11 @@ Deno.test(
       (error) => error === reason,
     );
     assert.deepEqual(await blobs(home), [`${bigHash}.incomplete`]);
+    const { signal } = controller; // said once for all, it holds where nothing else is said
+    await assert.rejects(
+      withHub({ signal }, () => hubFile({ ...place, signal: undefined as never })),
+      (error) => error === reason,
+    );
     server.fault = undefined;
     await hubSnapshot({
       repo,
@@ -260,6 +265,18 @@ Deno.test(
     );
     assert.deepEqual(told.at(-1), { path: "sub/model.safetensors", done: total, total });
     assert.ok(told.some(({ done }) => done === README.length + 100_000), "what was here counts");
+  }),
+);
+
+Deno.test(
+  "a file that lies in two places is downloaded once, and what is told adds up",
+  withHubServer(async ({ server }) => {
+    server.commit(repo, { "a": BIG, "b/c": BIG });
+    let last: { done: number; total: number } | undefined;
+    const { dir } = await hubSnapshot({ repo, onProgress: (state) => last = state });
+    for (const path of ["a", "b/c"]) await sameBytes(join(dir, path), BIG);
+    assert.equal(ranges(server).length, 1);
+    assert.deepEqual([last!.done, last!.total], [2 * BIG.length, 2 * BIG.length]);
   }),
 );
 

@@ -27,7 +27,8 @@ export function withHub<T>(listeners: HubOptions, action: () => T): T {
  * cannot be reached and the cache does not hold it.
  */
 export function openHub(place: HubPlace & HubOptions): Promise<HubRepo> {
-  return HubRepo.open({ ...listening.getStore(), ...place });
+  const own = Object.entries(place).filter(([, value]) => value !== undefined);
+  return HubRepo.open({ ...place, ...listening.getStore(), ...Object.fromEntries(own) });
 }
 
 /**

@@ -42,7 +42,7 @@ export async function downloadBlob(
   const locked = await takeLock(lock, () => {
     listeners.onMessage(`waiting for another process, which downloads ${entry.path}`);
   }, client.signal);
-  if (await sizeOf(blob) === entry.size) return;
+  if (await sizeOf(blob) === entry.size) return listeners.onBytes(entry.size);
   const incomplete = locked ? `${blob}.incomplete` : `${blob}.${crypto.randomUUID()}.incomplete`;
   await new BlobDownload(client, { entry, url, incomplete }, listeners).run();
   await Deno.rename(incomplete, blob);
