@@ -102,15 +102,20 @@ export function columnsTable<Row>(
 }
 
 /** Which text a run used, and how it was cut. */
-export function dataTables({ parts, ...rest }: DataRecord): MarkupValue {
+export function dataTables({ parts, files, ...rest }: DataRecord): MarkupValue {
+  const hashes = Object.fromEntries(
+    (files ?? []).map(({ split, file, sha256 }) => [`${split}: ${file}`, sha256]),
+  );
+  const splits = Object.values(parts ?? {}).some(({ split }) => split !== undefined);
   const whole = Object.values(parts ?? {}).reduce((sum, { start, end }) => sum + end - start, 0);
   return [
-    recordTable(rest) || undefined,
+    recordTable({ ...rest, ...hashes }) || undefined,
     whole > 0
       ? table(
-        ["Part", "From token", "To", "Tokens", "Share"],
-        Object.entries(parts).map(([name, { start, end }]) => [
+        ["Part", ...(splits ? ["Cut from"] : []), "From token", "To", "Tokens", "Share"],
+        Object.entries(parts).map(([name, { split, start, end }]) => [
           name,
+          ...(splits ? [split ?? ""] : []),
           count(start),
           count(end),
           count(end - start),
