@@ -154,6 +154,11 @@ Deno.test("runs that differ in more than strategy, level and seed are not mixed"
   assert.equal(group(comparison, "importance (B)", 0.25).points.length, 1);
   assert.match(differencesInWords(comparison), /more than strategy, level and seed: in learning_r/);
   assert.match(comparisonVerdict(comparison)[0], /importance \(A\) loses least .* entropy \(A\)/);
+  // an option that came later changes nothing where it is off
+  const off = { ...SIX, a4: { ...SIX.a1, seed: 4, config: { fold_means: false } } };
+  assert.equal((await compared(off)).mixed, false);
+  const on = { ...SIX, a4: { ...SIX.a1, seed: 4, config: { fold_means: true } } };
+  assert.match(differencesInWords(await compared(on)), /in fold_means/);
   assert.match(differencesInWords(await compared(SIX)), /have the same configuration, model and/);
 });
 

@@ -117,6 +117,9 @@ Deno.test("the demo's steps, one call each", async () => {
   for (const path of Object.values(paths)) await Deno.stat(path);
   const saved = await loadModel(paths.model_dir);
   assert.equal(saved.live.flat().length, 4);
+  const { model_dir: small } = await experiment.saveModel({ dir: `${dir}/c`, form: "compact" });
+  const { form, weights } = await loadModel(small);
+  assert.deepEqual([form, weights], ["compact", saved.weights]);
   experiment.dispose();
   assert.equal(gpu.bytes, bytes, "nothing is left on the device");
 });

@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "node:path";
-import { saveModel } from "../data/model_files.ts";
+import { saveModel, type SaveOptions } from "../data/model_files.ts";
 import { scaleHeads } from "../gpt2/heads.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpu } from "../gpu/device.ts";
@@ -485,14 +485,17 @@ export class NeuralPlasticityExperiment implements Disposable {
   /**
    * Saves the model as it is, gates folded into its weights, in Hugging Face's format.
    *
-   * @param dir A folder; `saved_model` in the run's own unless given.
+   * @param options.dir A folder; `saved_model` in the run's own unless given.
+   * @param options.form `padded`, which every program loads, unless given.
    */
-  async saveModel({ dir = join(this.outputDir, "saved_model") } = {}): Promise<SavedPaths> {
+  async saveModel(
+    { dir = join(this.outputDir, "saved_model"), ...form }: { dir?: string } & SaveOptions = {},
+  ): Promise<SavedPaths> {
     const arm = this.run.arms[0];
     if (!arm) throw new TypeError("Warm up first");
     const { model } = this.run.materials, { live } = arm.model;
     const weights = scaleHeads(model.config, await arm.model.weights(), live, arm.effectiveGates);
-    await saveModel(dir, { ...model, live, weights });
+    await saveModel(dir, { ...model, live, weights }, form);
     return {
       model_dir: dir,
       config: join(dir, "config.json"),
