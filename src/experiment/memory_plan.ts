@@ -47,7 +47,7 @@ export function planMemory(
 ): MemoryPlan {
   const plan = attempt(gpu, model, allocation, most);
   if (typeof plan !== "string") return plan;
-  const { B, T, recompute, lengthOption = "max_length" } = allocation;
+  const { B, T, recompute, lengthOption = "max_length", accumulate = 1 } = allocation;
   const fits = (change: Partial<Allocation>) =>
     typeof attempt(gpu, model, { ...allocation, ...change }, most) !== "string";
   const batch = largest(B - 1, (B) => fits({ B }));
@@ -59,11 +59,12 @@ export function planMemory(
     ...alone > 1 ? [`batch_size 1 with ${lengthOption} ${alone}`] : [],
     ...!recompute && fits({ recompute: true }) ? ["recompute"] : [],
   ];
+  const divisor = largestDivisor(B, batch);
+  const alike = `batch_size ${divisor} with gradient_accumulation_steps ${
+    B / divisor * accumulate
+  }`;
   const advice = ways.length > 0
-    ? `what fits: ${ways.join(", or ")}` +
-      (batch > 0 && B % batch === 0
-        ? ` (with gradient_accumulation_steps ${B / batch} it trains alike)`
-        : "")
+    ? `what fits: ${ways.join(", or ")}` + (batch > 0 ? `; ${alike} trains alike` : "")
     : "no batch of this model fits: take a smaller model, or another adapter";
   throw new RangeError(`${plan}; ${advice}`);
 }
@@ -115,6 +116,13 @@ function largest(most: number, passes: (n: number) => boolean): number {
     else high = middle - 1;
   }
   return low;
+}
+
+/** The largest divisor of a number that is at most `most`; 1 at least. */
+function largestDivisor(of: number, most: number): number {
+  let divisor = Math.max(1, most);
+  while (of % divisor !== 0) divisor--;
+  return divisor;
 }
 
 /** The plan in a line. */
