@@ -424,6 +424,10 @@ Deno.test("step by step the learning rate stays, unless its end is given", async
 Deno.test("bad steps are refused by name", async () => {
   assert.throws(() => new NeuralPlasticityExperiment({ pruningLevel: 2 }), /pruning_level/);
   assert.throws(() => new NeuralPlasticityExperiment({ options: { speed: 1 } as never }), /speed/);
+  assert.throws(
+    () => new NeuralPlasticityExperiment({ prunningLevel: 0.3 } as never),
+    /unknown key prunningLevel: give one of modelName, .*pruningLevel/,
+  );
   using experiment = await new NeuralPlasticityExperiment(config).setup();
   await assert.rejects(experiment.runWarmup({ maxSteps: 0 }), /maxSteps/);
   await assert.rejects(experiment.runWarmup({ minSteps: 500 }), /minSteps/);

@@ -98,6 +98,14 @@ export interface ExperimentConfig extends RunListeners {
   gpu?: Gpu;
 }
 
+/** Every key there is: what a misspelled one asked for would else not be done, and not be said. */
+const CONFIG_KEYS: Record<keyof ExperimentConfig, true> = {
+  ...{ modelName: true, dataset: true, outputDir: true, runName: true, runDir: true },
+  ...{ batchSize: true, maxLength: true, learningRate: true, verbose: true, options: true },
+  ...{ pruningLevel: true, pruningStrategy: true, pruningMode: true, gpu: true, signal: true },
+  ...{ onProgress: true, onMessage: true, onDetail: true, onMetric: true, onEvent: true },
+};
+
 /** Something that happened. */
 export type ExperimentEvent =
   /** A line of `metrics.jsonl`: a step, or a look at the validation text. */
@@ -156,6 +164,16 @@ export class NeuralPlasticityExperiment implements Disposable {
     config: ExperimentConfig = {},
     resumed?: { dir: string; options: ExperimentOptions },
   ) {
+    for (const key of Object.keys(config)) {
+      if (!Object.hasOwn(CONFIG_KEYS, key)) {
+        throw new TypeError(
+          `unknown key ${key}: give one of ${
+            Object.keys(CONFIG_KEYS).join(", ")
+          }; others, such as ` +
+            "the seed, in options",
+        );
+      }
+    }
     const { runDir, outputDir, runName } = config;
     if (runDir !== undefined && (outputDir ?? runName) !== undefined) {
       throw new TypeError(
@@ -315,10 +333,11 @@ export class NeuralPlasticityExperiment implements Disposable {
    *
    * @param maxEpochs Passes over the training text at most.
    * @param patience Steps without a new lowest loss before it may end.
-   * @param minSteps Steps at least. @param maxSteps Steps at most in each pass.
+   * @param minSteps Steps at least; 50 or, where they are fewer, `maxSteps` unless given.
+   * @param maxSteps Steps at most in each pass.
    */
   async runWarmup(
-    { maxEpochs = 1, patience = 15, minSteps = 50, maxSteps = 150, signal }: {
+    { maxEpochs = 1, patience = 15, maxSteps = 150, minSteps = Math.min(50, maxSteps), signal }: {
       maxEpochs?: number;
       patience?: number;
       minSteps?: number;

@@ -6,7 +6,6 @@
 import { dirname, join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { readJson } from "../data/files.ts";
-import { hubModelName } from "../data/hub_models.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";

@@ -354,7 +354,7 @@ function keyItems(cells: readonly LifeCell[]) {
   const labels: Record<Change, string> = {
     pruned: "pruned in this cycle",
     grown: "grown back",
-    both: "both at once",
+    both: "pruned and grown back at once",
   };
   const dotted: SvgPart = ["line", {
     ...{ x1: 0, x2: 22, y1: 5, y2: 5, stroke: "var(--grey)", "stroke-dasharray": "1,3" },

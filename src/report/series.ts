@@ -106,9 +106,12 @@ export function stabilityMarks(run: RunRecord): { step: number; reason: string }
   );
 }
 
-/** Training loss of an arm, a point a step. Segments part at the steps where the arm lost heads. */
+/**
+ * Training loss of an arm, a point a step. Segments part where heads were pruned, the twin's too, which
+ * lost none: smoothed over other steps than its siblings' it would seem to leave them there.
+ */
 export function trainingCurve(run: RunRecord, arm: Arm): Point[] {
-  const cuts = arm === "unpruned_twin" ? [] : pruneMarks(run).map((mark) => mark.step);
+  const cuts = pruneMarks(run).map((mark) => mark.step);
   const points = new Map<number, Point>();
   for (const { step, loss } of rowsOf(run, arm)) {
     if (!measured(loss)) continue;

@@ -68,7 +68,7 @@ select option{background:var(--paper)}
 .heads .changed{border:2px solid var(--ink)}
 .heads [aria-pressed=true]{outline:3px solid var(--warmup);outline-offset:-1px}
 .legend{font-size:.8125rem;line-height:1.5;color:var(--quiet);margin:.75rem 0}
-.strip{display:inline-block;width:7rem;height:.55rem;vertical-align:baseline}
+.scale{white-space:nowrap}.strip{display:inline-block;width:7rem;height:.55rem;vertical-align:baseline}
 .history h3{margin-bottom:.4rem}.history ul{margin:0 0 .75rem;padding-left:1.1rem;font-size:.875rem}
 .measured{max-height:20rem;overflow:auto}.measured[hidden]{display:none}.history table{margin:0;font-size:.8125rem}
 .history th:first-child{white-space:nowrap}.history thead th{position:sticky;top:0;background:var(--paper)}

@@ -118,11 +118,9 @@
       if (!metric) return;
       const strip = element("span", "", { class: "strip", "aria-hidden": "true" });
       strip.style.background = `linear-gradient(to right, ${ramp.join(",")})`;
-      legend.replaceChildren(
-        `${metric.label}: ${write(metric.low)} `,
-        strip,
-        ` ${write(metric.high)}; ${metric.unit}; the same at every moment.`,
-      );
+      const scale = element("span", `${metric.label}: ${write(metric.low)} `, { class: "scale" });
+      scale.append(strip, ` ${write(metric.high)}`);
+      legend.replaceChildren(scale, `; ${metric.unit}; the same at every moment.`);
     }
 
     /** What happened to the chosen head. It is read out, so it changes only with the head. */
