@@ -100,6 +100,7 @@ export async function loadMaterials(
   }
   const revision = began?.hub_dataset?.commit;
   const { parts, record } = await loadParts({ ...options, revision, tokenizer, T, B }, listeners);
+  const { parts: bounds, ...source } = record;
   const limited = (part: Tokens, limit: number) =>
     new WindowList(part, T, T, limit === 0 ? Infinity : Math.max(1, Math.ceil(limit / T)));
   return {
@@ -107,10 +108,11 @@ export async function loadMaterials(
     tokenizer,
     parts,
     record: {
-      ...record,
+      ...source,
       tokenizer_sha256: await sha256(JSON.stringify(model.tokenizerJson)),
       model_sha256: modelSha256(model),
       ...(model.hub && { hub_model: model.hub }),
+      parts: bounds,
     },
     validation: limited(parts.validation, eval_tokens),
     test: limited(parts.test, test_tokens),
