@@ -51,6 +51,8 @@ Deno.test("upgrade: every option of the run it is has its place", () => {
   assert.deepEqual(integrationOf(all), {
     output_dir: join(dir, "upgraded"),
     pruning_level: 0.2,
+    dataset_config: "",
+    text_column: "text",
     growth_ratio: 0.1,
     learning_rate: 3e-3,
     controller_type: "mlp",
