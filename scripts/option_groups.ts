@@ -16,7 +16,7 @@ import {
 } from "./cli.ts";
 import { liveOption, type LivePort } from "./live.ts";
 
-/** Options by heading: placeholder and help. Ranges and defaults are the library's. */
+/** Options by heading: the form of the value, and help. Ranges and defaults are the library's. */
 export type OptionGroups<Options> = Record<
   string,
   Partial<Record<keyof Options, [string, string]>>
@@ -33,7 +33,7 @@ export function addOptions<Options extends object>(
   defaults: Options,
 ): void {
   for (const [heading, options] of Object.entries(groups)) {
-    for (const [key, [placeholder, help]] of Object.entries<[string, string]>(options as never)) {
+    for (const [key, [form, help]] of Object.entries<[string, string]>(options as never)) {
       const name = key as keyof Options & string;
       const rule = rules[name];
       const shown = rule.kind === "path"
@@ -42,7 +42,7 @@ export function addOptions<Options extends object>(
         ? String(defaults[name])
         : undefined;
       const standard = defaults[name] === "" && rule.kind === "text" ? undefined : defaults[name];
-      const option = new Option(`--${name} ${placeholder}`.trim(), help)
+      const option = new Option(`--${name} ${form}`.trim(), help)
         .default(standard, shown).helpGroup(heading);
       const parser = parserOf(name, rule);
       if (parser) option.argParser(parser);

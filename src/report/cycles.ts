@@ -7,7 +7,7 @@
 import type { CycleResult, RunRecord } from "../record.ts";
 import { cyclesOf } from "./cycle_results.ts";
 import { Plot } from "./deps.ts";
-import { FRAME } from "./frame.ts";
+import { cycleAxis, FRAME } from "./frame.ts";
 import { draw, key, type KeyItem, type SvgPart, symbolSample } from "./svg.ts";
 import { ARM_NAMES, loss, measured, minus, percent, plural, signed } from "./theme.ts";
 
@@ -54,13 +54,7 @@ export function cyclesFigure(run: RunRecord): string | undefined {
         tickSize: 0,
         ticks: 6,
       }),
-      Plot.axisX(cycles.map(({ cycle }) => cycle), {
-        label: "cycle",
-        labelAnchor: "center",
-        labelArrow: "none",
-        tickSize: 0,
-        tickFormat: "d",
-      }),
+      cycleAxis(cycles),
       Plot.ruleX(cycles.slice(1).map(({ cycle }) => cycle - 0.5), { stroke: "var(--rule)" }),
       Plot.line(own, { ...place, z: "cycle", stroke: "var(--ink)", strokeWidth: 1 }),
       ...kinds.toReversed().map((what) => {
@@ -136,13 +130,7 @@ export function impactFigure(run: RunRecord): string | undefined {
         tickSize: 0,
         ticks: 6,
       }),
-      Plot.axisX(cycles.map(({ cycle }) => cycle), {
-        label: "cycle",
-        labelAnchor: "center",
-        labelArrow: "none",
-        tickSize: 0,
-        tickFormat: "d",
-      }),
+      cycleAxis(cycles),
       Plot.ruleY([0], { stroke: "var(--quiet)", strokeWidth: 1 }),
       Plot.arrow(rises, {
         ...{

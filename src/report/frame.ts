@@ -51,6 +51,17 @@ export function axes(y: string, ticks: number | number[] = 6): Plot.Markish[] {
   ];
 }
 
+/** The cycles on the horizontal axis, by their numbers. */
+export function cycleAxis(cycles: readonly { cycle: number }[]): Plot.Markish {
+  return Plot.axisX(cycles.map(({ cycle }) => cycle), {
+    label: "cycle",
+    labelAnchor: "center",
+    labelArrow: "none",
+    tickSize: 0,
+    tickFormat: "d",
+  });
+}
+
 /** Vertical dotted lines where the pruned arm lost heads. */
 export function pruneRules(run: RunRecord): Plot.Markish[] {
   return [Plot.ruleX(pruneMarks(run), {

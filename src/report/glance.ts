@@ -7,7 +7,7 @@
 
 import type { IntegrationCycle, IntegrationRecord, PlasticityMeasure } from "../record.ts";
 import { Plot } from "./deps.ts";
-import { FRAME } from "./frame.ts";
+import { cycleAxis, FRAME } from "./frame.ts";
 import { outcome } from "./integration.ts";
 import { extent } from "./series.ts";
 import { draw, type FigureText, key, type KeyItem, lineSample, symbolSample } from "./svg.ts";
@@ -142,13 +142,7 @@ function pathFigure(run: IntegrationRecord, options: PathOptions): string | unde
         ticks,
         ...(!controls && { tickFormat: "d" }),
       }),
-      Plot.axisX(cycles.map(({ cycle }) => cycle), {
-        label: "cycle",
-        labelAnchor: "center",
-        labelArrow: "none",
-        tickSize: 0,
-        tickFormat: "d",
-      }),
+      cycleAxis(cycles),
       Plot.ruleX(cycles.slice(1).map(({ cycle }) => cycle - 0.5), { stroke: "var(--rule)" }),
       ...(["twin", "random"] as const).map((what) =>
         Plot.line(at(what).filter(({ cycle }) => cycle.success), {

@@ -7,7 +7,7 @@
 import { SMOOTHING, warmupSegments } from "../plasticity/warmup.ts";
 import type { RunRecord } from "../record.ts";
 import { Plot } from "./deps.ts";
-import { FRAME } from "./frame.ts";
+import { axes, FRAME } from "./frame.ts";
 import type { Html } from "./html.ts";
 import { table } from "./parts.ts";
 import { phaseBands, stabilityMarks, thin, trainingCurve } from "./series.ts";
@@ -76,22 +76,7 @@ export function warmupFigure(run: RunRecord): string | undefined {
     x: { domain: [0, last] },
     y: { nice: true },
     marks: [
-      Plot.gridY({ stroke: "var(--rule)", strokeOpacity: 1, ticks: 6 }),
-      Plot.axisY({
-        label: "training loss, nats per token",
-        labelAnchor: "center",
-        labelArrow: "none",
-        tickSize: 0,
-        ticks: 6,
-      }),
-      Plot.axisX({
-        label: "training step",
-        labelAnchor: "center",
-        labelArrow: "none",
-        tickSize: 4,
-        tickFormat: "d",
-        ticks: 10,
-      }),
+      ...axes("training loss, nats per token"),
       Plot.ruleX(thirds.slice(1).map(({ from }) => from - 0.5), { stroke: "var(--rule)" }),
       Plot.ruleX(stable, { x: "step", stroke: "var(--ink)", strokeDasharray: "6,4" }),
       Plot.line(thin(curve), {
