@@ -121,3 +121,13 @@ export function memorySource(bytes: Uint8Array): OpenSource {
     [Symbol.dispose]() {},
   };
 }
+
+/** Whether there is a file at a path; what cannot be looked at is none. */
+export async function isFile(path: string): Promise<boolean> {
+  return (await Deno.stat(path).catch(() => undefined))?.isFile ?? false;
+}
+
+/** Whether there is a folder at a path; what cannot be looked at is none. */
+export async function isFolder(path: string): Promise<boolean> {
+  return (await Deno.stat(path).catch(() => undefined))?.isDirectory ?? false;
+}

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isFolder } from "./files.ts";
 import { statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isSystemError } from "../errors.ts";
@@ -195,10 +196,6 @@ async function folderOf(
   if (formerly === undefined || await isFolder(join(cache, folder))) return folder;
   const old = getRepoFolderName({ name: formerly, type });
   return await isFolder(join(cache, old)) ? old : folder;
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return await Deno.stat(path).then((info) => info.isDirectory, () => false);
 }
 
 /** Says of the cache what the system says of a file in it. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isFile } from "../data/files.ts";
 import { join } from "node:path";
 import { CARD, loadModel, RUN_MODELS, saveModel } from "../data/model_files.ts";
 import { MODEL_FORMS, type ModelForm } from "../data/model_form.ts";
@@ -86,8 +87,4 @@ async function modelOf(dir: string): Promise<string> {
 async function readCard(path: string): Promise<string | undefined> {
   const file = join(path, CARD);
   return await isFile(file) ? await Deno.readTextFile(file) : undefined;
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return (await Deno.stat(path).catch(() => undefined))?.isFile ?? false;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { basename, join } from "node:path";
-import { readJson, writeWhole } from "../data/files.ts";
+import { isFolder, readJson, writeWhole } from "../data/files.ts";
 import { DeviceLostError, Gpu } from "../gpu/device.ts";
 import { type Results, SWEEP_FILE, type SweepRecord, type SweepRun } from "../record.ts";
 import { readSweep, writeSweep } from "../report/comparison.ts";
@@ -212,10 +212,6 @@ export class Sweep {
   async #save(): Promise<void> {
     await writeWhole(join(this.dir, SWEEP_FILE), JSON.stringify(this.#record, null, 2) + "\n");
   }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return (await Deno.stat(path).catch(() => undefined))?.isDirectory ?? false;
 }
 
 /** The results of a run that has ended; nothing where it has not. */

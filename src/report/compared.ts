@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isFile } from "../data/files.ts";
 import { join } from "node:path";
 import type {
   CycleResult,
@@ -176,8 +177,4 @@ function whereItEnds(run: RunRecord): string {
 
 function said(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return (await Deno.stat(path).catch(() => undefined))?.isFile ?? false;
 }

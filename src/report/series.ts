@@ -31,18 +31,6 @@ export interface PruneMark {
   heads: number;
 }
 
-/** Where, when and by which score a head of the pruned arm was removed. */
-export interface Death {
-  layer: number;
-  head: number;
-  cycle: number;
-  step: number;
-  strategy: string;
-  score: number;
-  rank: number;
-  of: number;
-}
-
 /** Every head at one moment. */
 export interface Snapshot {
   step: number;
@@ -72,17 +60,6 @@ export function phaseBands(run: RunRecord): Band[] {
   const last = bands.at(-1);
   if (last) last.end = Math.max(last.start, lastStep(run));
   return bands;
-}
-
-/** Who died when in the pruned arm, and is dead at its end, by `"layer,head"`. */
-export function deaths(run: { events: readonly EventRow[] }): Map<string, Death> {
-  const found = new Map<string, Death>();
-  for (const row of run.events) {
-    if (row.arm !== "pruned") continue;
-    if (row.event === "prune") found.set(`${row.layer},${row.head}`, row);
-    else if (row.event === "grow") found.delete(`${row.layer},${row.head}`); // it came back
-  }
-  return found;
 }
 
 /** The moments at which the pruned arm lost heads. */
@@ -219,17 +196,15 @@ export function snapshots(run: { heads: readonly HeadRow[] }): Snapshot[] {
   return found;
 }
 
-/** The last snapshot in which a column was measured for any head. */
-export function lastSnapshot(run: RunRecord, column: keyof HeadRow): Snapshot | undefined {
-  return snapshots(run).findLast(({ rows }) => rows.some((row) => measured(row[column])));
-}
-
 /** Layers and heads a layer, as far as the records show them; absent where they show none. */
 export function headGrid(
   run: { events: readonly EventRow[]; heads: readonly HeadRow[] },
 ): { L: number; NH: number } | undefined {
   let L = 0, NH = 0;
-  for (const { layer, head } of [...run.heads, ...deaths(run).values()]) {
+  const pruned = run.events.flatMap((row) =>
+    row.event === "prune" && row.arm === "pruned" ? [row] : []
+  );
+  for (const { layer, head } of [...run.heads, ...pruned]) {
     L = Math.max(L, layer + 1);
     NH = Math.max(NH, head + 1);
   }
