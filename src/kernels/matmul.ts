@@ -121,9 +121,13 @@ export function matmul(plan: Plan, tensors: MatmulTensors, shape: MatmulShape): 
     b: first(b, sizes[1]),
     ...(added && { residual: first(added, sizes[2]) }),
   };
-  const { TM, TN } = schedule;
-  const constants = { TM, TN, WX, WY, ACC: 0, VEC: 4, TEXELS: TEXELS_WIDE };
-  return call(texels, "registers", constants, [4 * TN * WX, TM * WY]);
+  const { TN } = schedule;
+  // where rows are few, as in decoding, no more of them are computed; `tn` reads four at once
+  const tile = M < schedule.TM && product !== "tn"
+    ? { TM: M, WX: 16, WY: 1 }
+    : { TM: schedule.TM, WX, WY };
+  const constants = { ...tile, TN, ACC: 0, VEC: 4, TEXELS: TEXELS_WIDE };
+  return call(texels, "registers", constants, [4 * TN * tile.WX, tile.TM * tile.WY]);
 }
 
 /** Tensors of a linear layer's backward; `dinp` is replaced, the others are added to. */
