@@ -18,7 +18,7 @@
 
 struct Settings {
   seed_low: u32, seed_high: u32, stop: u32, candidates: u32,
-  top_k: u32, top_p: f32, inverse_temperature: f32,
+  top_k: u32, top_p: f32, inverse_temperature: f32, penalty: f32,
 }
 // Digits found so far; what lies above them: tokens and weight; where the prefix ends; weight of the last prefix.
 struct Search { key: u32, rest: u32, count: u32, high: u32, low: u32, wanted: f32, mass: f32 }
@@ -46,6 +46,31 @@ fn gather(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec3
   if (i >= p.B * p.C) { return; }
   let b = i / p.C;
   out[i] = inp[(b * p.T + cursors[b].x) * p.C + i % p.C];
+}
+
+// logits[b, v] /= penalty where positive, *= penalty where negative, for every token v among the first last + 1 of a
+// sequence: Keskar et al. 2019, section 4.1, as transformers does it.
+// A thread a place; a token that stands at several is taken once, at its first.
+//# entry penalise
+struct Params { B: u32, T: u32, stride: u32 }
+@group(0) @binding(0) var<storage, read> tokens: array<u32>;
+@group(0) @binding(1) var<storage, read> cursors: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> settings: Settings;
+@group(0) @binding(3) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(4) var<uniform> p: Params;
+@compute @workgroup_size(64)
+fn penalise(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec3<u32>, @builtin(local_invocation_index) l: u32) {
+  let flat = (w.y * nw.x + w.x) * 64u + l;
+  let b = flat / p.T;
+  let place = flat % p.T;
+  if (b >= p.B || place > cursors[b].x) { return; }
+  let token = tokens[flat];
+  for (var j = 0u; j < place; j++) {
+    if (tokens[b * p.T + j] == token) { return; }
+  }
+  let at = b * p.stride + token;
+  let logit = logits[at];
+  logits[at] = select(logit / settings.penalty, logit * settings.penalty, logit < 0.0);
 }
 
 // tops[b] = largest key; a thread a logit.

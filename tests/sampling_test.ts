@@ -75,7 +75,7 @@ interface Batch {
 
 /** Chooses a token for every sequence, with scratch that another choice, among NaNs, has left. */
 async function next({ logits, cursors, tokens, ...shape }: Batch, options: SamplingOptions) {
-  const { settings, searches } = samplingRule(options, shape.V);
+  const { settings, searches, penalises } = samplingRule(options, shape.V);
   const scratch = Object.fromEntries(
     Object.entries(SAMPLING_SCRATCH).map(([name, size]) => [name, new Uint32Array(shape.B * size)]),
   );
@@ -86,7 +86,7 @@ async function next({ logits, cursors, tokens, ...shape }: Batch, options: Sampl
     (plan, { nans, tokensBefore, cursorsBefore, ...t }) => {
       const other = { ...t, logits: nans, tokens: tokensBefore, cursors: cursorsBefore };
       return [other, t].flatMap((tensors) =>
-        samplingNext(plan, tensors as never, { ...shape, searches })
+        samplingNext(plan, tensors as never, { ...shape, searches, penalises })
       );
     },
     ["tokens", "cursors"],
@@ -264,6 +264,35 @@ Deno.test("tokens come as often as they should, over sequences, places and seeds
   }
 });
 
+Deno.test("tokens that a sequence holds are penalised once, and no other", async () => {
+  const B = 3, V = 30, T = 70, stride = 32, penalty = 1.7;
+  const logits = randomArray(B * stride, 1, 5), tokens = randomIntegers(B * T, 2, V);
+  logits[4] = 0;
+  const lasts = [0, 12, T - 2], cursors = new Uint32Array(B * CURSOR);
+  lasts.forEach((last, b) => cursors.set([last, T - 1], b * CURSOR));
+  const { settings, ...rule } = samplingRule({ repetitionPenalty: penalty, temperature: 0 }, V);
+  const scratch = Object.fromEntries(
+    Object.entries(SAMPLING_SCRATCH).map(([name, size]) => [name, new Uint32Array(B * size)]),
+  );
+  const got = await withTensors(
+    { logits, settings, cursors, tokens, ...scratch },
+    (plan, t) => samplingNext(plan, t as never, { B, T, V, stride, ...rule }),
+    ["logits", "tokens"],
+  );
+  const chosen = new Uint32Array(got.tokens.buffer, got.tokens.byteOffset, B * T);
+  lasts.forEach((last, b) => {
+    const held = new Set(tokens.subarray(b * T, b * T + last + 1));
+    assert.ok(held.size < V, "one at least is not held");
+    const expected = [...logits.subarray(b * stride, (b + 1) * stride)].map((x, v) =>
+      !held.has(v) ? x : x < 0 ? x * penalty : x / penalty
+    );
+    const row = got.logits.subarray(b * stride, (b + 1) * stride);
+    assertClose(row, expected, { atol: 0, rtol: 1e-6, what: `row ${b}` });
+    const likeliest = expected.indexOf(Math.max(...expected.slice(0, V)));
+    assert.equal(chosen[b * T + last + 1], likeliest);
+  });
+});
+
 Deno.test("gather picks the row of each sequence's last token", async () => {
   const [B, T, C] = [5, 7, 51], inp = randomArray(B * T * C, 1);
   const last = randomIntegers(B, 2, T), cursors = new Uint32Array(B * CURSOR);
@@ -285,6 +314,8 @@ Deno.test("sampling options out of range are named", () => {
     [{ temperature: -1 }, /temperature must be 0 or more: -1/],
     [{ temperature: NaN }, /temperature/],
     [{ topP: 1.3 }, /top_p must be between 0 and 1: 1.3/],
+    [{ repetitionPenalty: 0 }, /repetition_penalty must be above 0: 0/],
+    [{ repetitionPenalty: Infinity }, /repetition_penalty/],
     [{ topK: 2.5 }, /top_k must be a whole number/],
     [{ seed: -1 }, /seed must be a whole number/],
     [{ stop: 211 }, /stop token must be a whole number from 0 to 210: 211/],

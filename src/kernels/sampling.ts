@@ -28,6 +28,11 @@ export interface SamplingOptions {
   topK?: number;
   /** Draw from the fewest likeliest tokens that together have this probability; 1 unless given. */
   topP?: number;
+  /**
+   * Divides the positive logits of tokens that the sequence holds, its prompt included, and
+   * multiplies the negative: above 1 they become less likely. 1 unless given.
+   */
+  repetitionPenalty?: number;
   /** Whole number from 0 to 2^53 - 1: the same seed draws the same tokens. 0 unless given. */
   seed?: number;
   /** Token that ends a sequence; it is still appended. */
@@ -45,6 +50,8 @@ const KIND = { "top-k": 0, "top-p": 1, "draw": 2 } as const;
 export interface SamplingRule {
   /** Which searches are needed. */
   searches: SamplingSearches;
+  /** Whether tokens that a sequence holds are penalised. */
+  penalises: boolean;
   /** The page's `Settings`. */
   settings: Uint32Array;
 }
@@ -59,7 +66,7 @@ export function samplingRule(
   { temperature = 1, topK = 0, topP = 1, seed = 0, stop, ...rest }: SamplingOptions,
   V: number,
 ): SamplingRule {
-  const { vocabSize = V } = rest;
+  const { vocabSize = V, repetitionPenalty = 1 } = rest;
   const whole = (name: string, value: number, least: number, most: number) => {
     if (!Number.isSafeInteger(value) || value < least || value > most) {
       throw new RangeError(`${name} must be a whole number from ${least} to ${most}: ${value}`);
@@ -69,6 +76,10 @@ export function samplingRule(
     throw new RangeError(`temperature must be 0 or more: ${temperature}`);
   }
   if (!(topP >= 0 && topP <= 1)) throw new RangeError(`top_p must be between 0 and 1: ${topP}`);
+  const penalty = Math.fround(repetitionPenalty);
+  if (!(penalty > 0 && penalty < Infinity)) {
+    throw new RangeError(`repetition_penalty must be above 0: ${repetitionPenalty}`);
+  }
   whole("top_k", topK, 0, Number.MAX_SAFE_INTEGER);
   whole("seed", seed, 0, Number.MAX_SAFE_INTEGER);
   if (stop !== undefined) whole("stop token", stop, 0, V - 1);
@@ -81,13 +92,14 @@ export function samplingRule(
     .forEach((word, i) => words.setUint32(i * 4, word, true));
   words.setFloat32(20, topP, true);
   // finite, so that 0 times it is 0; greedy looks at no weight
+  words.setFloat32(28, penalty, true);
   words.setFloat32(24, greedy ? 1 : Math.min(1 / temperature, 1e30), true);
   const searches: SamplingSearches = greedy ? ["top-k"] : [
     ...(k < vocabSize ? ["top-k"] as const : []),
     ...(Math.fround(topP) < 1 ? ["top-p"] as const : []),
     "draw",
   ];
-  return { searches, settings: new Uint32Array(words.buffer) };
+  return { searches, penalises: penalty !== 1, settings: new Uint32Array(words.buffer) };
 }
 
 /** out[b] = inp[b, last[b]]: the row of each sequence's last token. inp (B, T, C), out (B, C). */
@@ -111,7 +123,7 @@ export type SamplingTensors = Record<
 
 /**
  * Chooses the next token of every sequence that has not ended, appends it to `tokens` (B, T) and
- * moves its cursor on.
+ * moves its cursor on. Where tokens are penalised, `logits` holds the penalised ones afterwards.
  *
  * @param tensors Logits are (B, stride); the settings say how many columns count.
  * @param searches Those of the rule whose settings are on the device.
@@ -120,13 +132,12 @@ export type SamplingTensors = Record<
 export function samplingNext(
   plan: Plan,
   { logits, settings, cursors, tokens, tops, bins, searches: scratch }: SamplingTensors,
-  { B, T, V, stride, searches }: {
+  { B, T, V, stride, searches, penalises }: {
     B: number;
     T: number;
     V: number;
     stride: number;
-    searches: SamplingSearches;
-  },
+  } & Pick<SamplingRule, "searches" | "penalises">,
 ): Dispatch[] {
   if (V > LARGEST_V) {
     throw new RangeError(`Cannot sample from more than ${LARGEST_V} tokens: ${V}`);
@@ -186,5 +197,11 @@ export function samplingNext(
       ];
     })
   );
-  return [highest, ...rounds];
+  if (!penalises) return [highest, ...rounds];
+  const penalise = plan.call({ op, page, entry: "penalise" }, {
+    tensors: { logits, settings, cursors, tokens },
+    params: { B, T, stride },
+    grid: flatGrid(B * T, 64),
+  });
+  return [penalise, highest, ...rounds];
 }
