@@ -19,13 +19,7 @@ import { embeddingBackward, embeddingForward, tablePieces } from "../src/kernels
 import { geluBackward, geluForward } from "../src/kernels/gelu.ts";
 import { headstatsBackward, headstatsForward } from "../src/kernels/headstats.ts";
 import { layernormBackward, layernormForward } from "../src/kernels/layernorm.ts";
-import {
-  defaultSchedule,
-  linearBackward,
-  linearForward,
-  matmul,
-  SCHEDULES,
-} from "../src/kernels/matmul.ts";
+import { defaultSchedule, linearBackward, matmul, SCHEDULES } from "../src/kernels/matmul.ts";
 import { globalNorm, headNorms, normThreads } from "../src/kernels/norm.ts";
 import { tuneMatmul } from "../src/kernels/tune.ts";
 import { assertClose, randomArray, randomIntegers } from "./close.ts";
@@ -277,8 +271,8 @@ for (const { rows, IN, OUT } of [{ rows: 29, IN: 51, OUT: 17 }, { rows: 70, IN: 
     const dweight = randomArray(IN * OUT, 5), dbias = randomArray(OUT, 6);
     const shape = { M: rows, K: IN, N: OUT };
     const forward = await withTensors(
-      { inp, weight, bias, out: garbage(rows * OUT) },
-      (plan, t) => linearForward(plan, t as never, { rows, IN, OUT }),
+      { a: inp, b: weight, bias, out: garbage(rows * OUT) },
+      (plan, t) => matmul(plan, t as never, { product: "nn", ...shape }),
       ["out"],
     );
     const { out } = oracle.matmulForward({ inp, weight, bias }, shape);

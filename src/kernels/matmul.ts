@@ -140,22 +140,6 @@ export interface LinearBackward {
   dbias: Tensor;
 }
 
-/** out = inp weight + bias (+ residual): inp (rows, IN), weight (IN, OUT). */
-export function linearForward(
-  plan: Plan,
-  { inp, weight, bias, residual, out }: {
-    inp: Tensor;
-    weight: Tensor;
-    bias: Tensor;
-    residual?: Tensor;
-    out: Tensor;
-  },
-  { rows, IN, OUT }: { rows: number; IN: number; OUT: number },
-): Dispatch {
-  const tensors = { a: inp, b: weight, out, bias, ...(residual && { residual }) };
-  return matmul(plan, tensors, { product: "nn", M: rows, N: OUT, K: IN });
-}
-
 /** Adds the sums of `dout`'s columns to `dbias`: dout (rows, N), dbias (N). */
 export function columnSums(
   plan: Plan,

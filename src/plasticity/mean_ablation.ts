@@ -38,12 +38,13 @@ export async function measureMeans(
   const { rows } = acts;
   using sums = new Arena(gpu, "mean outputs", live.map((heads) => heads.length * HS));
   using plan = new Plan(gpu);
-  const list = forward(plan, model, acts, (layer) => {
+  const afterLayer = (layer: number) => {
     const N = live[layer].length * HS;
     if (N === 0) return [];
     const dout = first(acts.layers[layer].z, rows * N);
     return [columnSums(plan, { dout, dbias: sums.tensors[layer] }, { rows, N })];
-  });
+  };
+  const list = forward(plan, model, acts, { afterLayer });
   for (const { inputs, targets } of batches) {
     signal?.throwIfAborted();
     acts.upload(inputs, targets);
