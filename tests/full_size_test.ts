@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { makeConfig } from "../src/gpt2/config.ts";
 import { Gpt2, tensorOf } from "../src/gpt2/model.ts";
+import { Generator } from "../src/gpt2/generate.ts";
 import { forward, logitsForward } from "../src/gpt2/forward.ts";
 import { Plan, submit } from "../src/gpu/kernel.ts";
 import { Gpu } from "../src/gpu/device.ts";
@@ -16,6 +17,7 @@ import { Trainer } from "../src/optim/trainer.ts";
 import { assertClose, assertRelativeL2 } from "./close.ts";
 import { floats, integers, loadFixture } from "./fixtures.ts";
 import { hashedIntegers, hashedWeights, sketch } from "./full_size.ts";
+import { greedyCases } from "./greedy.ts";
 import { headStats } from "./reference.ts";
 
 const reference = loadFixture("../full_size.safetensors");
@@ -68,6 +70,18 @@ async function assertPass(
   }
 }
 
+/** What transformers writes after the first of these tokens. */
+async function assertGreedy(model: Gpt2, name: string, tokens: Uint32Array): Promise<void> {
+  using generator = new Generator(model);
+  const [{ prompt_length, repetition_penalty, ...expected }] = greedyCases(name);
+  const prompts = [tokens.subarray(0, prompt_length)];
+  const maxNewTokens = expected.tokens.length;
+  const [text] = await generator.generate({
+    ...{ prompts, maxNewTokens, temperature: 0, repetitionPenalty: repetition_penalty },
+  });
+  assert.deepEqual([...text.subarray(prompt_length)], expected.tokens);
+}
+
 /** Every parameter's gradient, one at a time: together they would need as much memory again. */
 async function assertGradients(trainer: Trainer, expected: (name: string) => Float32Array) {
   for (const { name } of trainer.model.layout) {
@@ -92,6 +106,7 @@ Deno.test("a step of a GPT-2 of 124M's shape equals transformers', bound in piec
   assert.ok(gpu.bytes >= plan.bytes - shared && gpu.bytes < plan.bytes + 1e6, `${gpu.bytes}`);
   const columns = integers(reference, "columns");
   trainer.acts.upload(tokens, targets);
+  await assertGreedy(model, "full", tokens);
   const logits = await logitColumns(model, trainer, columns);
   assertClose(logits, expected("logits"), { atol: 2e-4, what: "logits" }); // measured 3e-6
 
@@ -125,6 +140,7 @@ Deno.test("the last of 1,024 positions equals transformers', in a layer of the s
   const targets = hashedIntegers("long/targets", config.T, config.V);
   const expected = (name: string) => floats(reference, `long/${name}`);
   using model = new Gpt2(gpu, config, hashedWeights(config));
+  await assertGreedy(model, "long", tokens);
   using trainer = new Trainer(model, { B: 1, T: config.T });
   trainer.step(tokens, targets, { learningRate: 0, metrics: true });
   const [{ loss }] = await trainer.read();

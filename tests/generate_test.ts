@@ -2,10 +2,12 @@
 import assert from "node:assert/strict";
 import { type Gpt2Config, parseConfig } from "../src/gpt2/config.ts";
 import { type GenerateOptions, Generator } from "../src/gpt2/generate.ts";
+import { compactWeights } from "../src/gpt2/checkpoint.ts";
 import { Gpt2 } from "../src/gpt2/model.ts";
 import { randomIntegers } from "./close.ts";
 import { loadFixtureJson, loadFixtureWeights } from "./fixtures.ts";
 import { gpu } from "./gpu.ts";
+import { greedyCases } from "./greedy.ts";
 import { gpt2Reference } from "./reference.ts";
 
 const config = parseConfig(loadFixtureJson("tiny/config.json"));
@@ -56,6 +58,90 @@ Deno.test("greedy text of an untied model", async () => {
   const prompts = [Uint32Array.of(3, 1, 4)];
   const [text] = await generator.generate({ prompts, maxNewTokens: 16, temperature: 0 });
   assertGreedy({ config, weights, what: "untied" }, text, prompts[0]);
+});
+
+for (const name of ["tiny", "even", "untied"]) {
+  Deno.test(`greedy text is transformers', token for token: ${name}`, async () => {
+    const config = parseConfig(loadFixtureJson(`${name}/config.json`));
+    using model = new Gpt2(gpu, config, loadFixtureWeights(name));
+    using generator = new Generator(model);
+    const cases = greedyCases(name);
+    for (const repetitionPenalty of [1, 1.3, 0.7]) {
+      const alike = cases.filter((one) => one.repetition_penalty === repetitionPenalty);
+      assert.ok(alike.length > 0);
+      for (const { prompt, tokens } of alike) {
+        const prompts = [Uint32Array.from(prompt)], maxNewTokens = tokens.length;
+        const options = { prompts, maxNewTokens, temperature: 0, repetitionPenalty };
+        const [text] = await generator.generate(options);
+        assert.deepEqual([...text.subarray(prompt.length)], tokens);
+      }
+      // and side by side, as far as all of them are known
+      const maxNewTokens = Math.min(...alike.map(({ tokens }) => tokens.length));
+      const prompts = alike.map(({ prompt }) => Uint32Array.from(prompt));
+      const options = { prompts, maxNewTokens, temperature: 0, repetitionPenalty };
+      (await generator.generate(options)).forEach((text, b) =>
+        assert.deepEqual(
+          [...text.subarray(prompts[b].length)],
+          alike[b].tokens.slice(0, maxNewTokens),
+        )
+      );
+    }
+  });
+}
+
+Deno.test("a sequence ends where it is told to, and its neighbours go on", async () => {
+  using generator = new Generator(model);
+  const texts = await generator.generate(REQUEST);
+  for (const chunk of [1, 3, 16, 100]) {
+    const asked: number[][] = [[], [], [], []];
+    const until = (continuation: readonly number[], place: number) => {
+      asked[place].push(continuation.length);
+      assert.equal(
+        continuation.at(-1),
+        texts[place][PROMPTS[place].length + continuation.length - 1],
+      );
+      return place === 1 && continuation.length === 5;
+    };
+    const looks: number[][] = [[], [], [], []];
+    const onTokens = (fresh: Uint32Array[]) => fresh.forEach((own, b) => looks[b].push(...own));
+    const written = await generator.generate({ ...REQUEST, until }, { chunk, onTokens });
+    const expected = texts.map((text, b) =>
+      b === 1 ? text.subarray(0, PROMPTS[1].length + 5) : text
+    );
+    assert.deepEqual(written, expected);
+    assert.deepEqual(looks, expected.map((text, b) => [...text.subarray(PROMPTS[b].length)]));
+    assert.deepEqual(asked[1], [1, 2, 3, 4, 5]);
+    assert.equal(asked[0].length, 20);
+  }
+  let looks = 0;
+  const until = () => true;
+  const ended = await generator.generate({ ...REQUEST, until }, { onTokens: () => looks++ });
+  assert.deepEqual([ended.map(({ length }) => length), looks], [[2, 6, 18, 4], 1]);
+});
+
+Deno.test("tokens that were written become less likely where they are penalised", async () => {
+  using generator = new Generator(model);
+  const distinct = async (repetitionPenalty: number) => {
+    const texts = await generator.generate({ ...REQUEST, temperature: 0, repetitionPenalty });
+    return texts.reduce((sum, text) => sum + new Set(text).size, 0);
+  };
+  assert.ok(await distinct(1e6) === 1 + 5 + 17 + 3 + 80, "no token twice");
+  assert.ok(await distinct(1.3) > await distinct(1));
+});
+
+Deno.test("heads whose gates are closed, and the same heads left out, give the same text", async () => {
+  const live = [[2], [0, 1]];
+  using all = new Gpt2(gpu, config, weights);
+  using own = new Gpt2(gpu, config, compactWeights(config, live, weights), live);
+  const gates = new Float32Array(6);
+  gates[2] = 0.4;
+  gates.fill(1, 3, 5);
+  all.setGates(gates);
+  own.setGates(gates);
+  using first = new Generator(all);
+  using second = new Generator(own);
+  const options = { ...REQUEST, temperature: 0 };
+  assert.deepEqual(await second.generate(options), await first.generate(options));
 });
 
 Deno.test("the seed decides the text; read-backs, neighbours, pieces and history do not", async () => {

@@ -154,15 +154,14 @@ export function checkLiveHeads(config: Gpt2Config, live: LiveHeads, where = "liv
     );
   }
   live.forEach((heads, layer) => {
-    const good = Array.isArray(heads) &&
+    const good = Array.isArray(heads) && heads.length > 0 &&
       heads.every((h, i) =>
         Number.isInteger(h) && h >= 0 && h < config.NH && (i === 0 || heads[i - 1] < h)
       );
     if (!good) {
       throw new RangeError(
-        `${where} of layer ${layer} must be ascending head numbers below ${config.NH}: ${
-          JSON.stringify(heads)
-        }`,
+        `${where} of layer ${layer} must be ascending head numbers below ${config.NH}, ` +
+          `one at least: ${JSON.stringify(heads)}`,
       );
     }
   });

@@ -86,8 +86,13 @@ export class Decoder implements Disposable {
       this.#token = this.#owned.use(new Activations(model, { ...passes, T: 1 }));
       this.#prompts = this.#tensor("prompts", B * T);
       this.#tokens = this.#tensor("tokens", B * S);
-      this.#caches = model.live.map((_, l) => this.#tensor(`cache ${l}`, B * S * this.#width(l)));
-      this.#scores = this.#tensor("scores", B * S * Math.max(1, ...model.live.map(lengthOf)));
+      this.#caches = model.live.map((_, l) =>
+        this.#tensor(`cache ${l}`, B * S * cacheWidth(model, l))
+      );
+      this.#scores = this.#tensor(
+        "scores",
+        B * S * Math.max(...model.live.map(({ length }) => length)),
+      );
       this.#last = this.#tensor("last rows", B * C);
       this.#logits = this.#tensor("last logits", B * this.#stride);
       this.#cursors = this.#tensor("cursors", B * CURSOR);
@@ -106,11 +111,6 @@ export class Decoder implements Disposable {
   #tensor(label: string, size: number): Tensor {
     const { gpu } = this.#model;
     return this.#owned.adopt(makeTensor(gpu, label, size), (tensor) => freeTensor(gpu, tensor));
-  }
-
-  /** Numbers that a layer keeps of one token, 2A. */
-  #width(layer: number): number {
-    return cacheWidth(this.#model, layer);
   }
 
   /** Whether a request fits. */
@@ -170,9 +170,7 @@ export class Decoder implements Disposable {
     const acts = { B, T, rows: B * T, tokens: prompts, layers, stats, lnf, meanf, rstdf };
     const afterLayer = (l: number) => {
       const NH = model.live[l].length, { qkv } = layers[l];
-      return NH === 0
-        ? []
-        : [cacheStore(plan, { qkv, cache: this.#caches[l] }, { B, T, S, NH, HS })];
+      return [cacheStore(plan, { qkv, cache: this.#caches[l] }, { B, T, S, NH, HS })];
     };
     return [
       ...forward(plan, model, acts, { afterLayer }),
@@ -195,7 +193,6 @@ export class Decoder implements Disposable {
     const attend = (l: number) => {
       const NH = model.live[l].length, head0 = model.head0[l], shape = { B, S, NH, HS };
       const { qkv, zg } = layers[l], cache = this.#caches[l];
-      if (NH === 0) return [];
       return [
         cacheStore(plan, { qkv, cache, cursors }, { ...shape, T: 1 }),
         ...cacheAttend(
@@ -279,10 +276,6 @@ export class Decoder implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-function lengthOf({ length }: { length: number }): number {
-  return length;
 }
 
 /** Numbers that a layer keeps of one token: its live heads' keys and values. */

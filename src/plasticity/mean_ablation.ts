@@ -40,7 +40,6 @@ export async function measureMeans(
   using plan = new Plan(gpu);
   const afterLayer = (layer: number) => {
     const N = live[layer].length * HS;
-    if (N === 0) return [];
     const dout = first(acts.layers[layer].z, rows * N);
     return [columnSums(plan, { dout, dbias: sums.tensors[layer] }, { rows, N })];
   };
