@@ -306,7 +306,13 @@ export {
 } from "./src/experiment/upgrade.ts";
 export { UPGRADE_DEFAULTS, type UpgradeOptions } from "./src/experiment/upgrade_options.ts";
 export { type Exported, exportModel, type ModelSize } from "./src/experiment/export_model.ts";
-export { type ContinueOptions, continueText } from "./src/experiment/continue_text.ts";
+export {
+  type Continuation,
+  type ContinueListeners,
+  type ContinueOptions,
+  continueTexts,
+} from "./src/experiment/continue_text.ts";
+export { type Decodes, TextStream } from "./src/data/text_stream.ts";
 export { openExperiment, resumeExperiment, startExperiment } from "./src/experiment/run.ts";
 export {
   type CycleAnalysis,

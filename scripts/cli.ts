@@ -142,6 +142,13 @@ export function textOption(name: string): (text: string) => string {
   };
 }
 
+/** Collects the values of an option that may be given several times. */
+export function severalOption<T>(
+  parse: (text: string) => T,
+): (text: string, before?: T[]) => T[] {
+  return (text, before = []) => [...before, parse(text)];
+}
+
 /** What commands take for a model. */
 export const MODEL_HELP =
   "embedded (1M parameters), a GPT-2 of the hub (gpt2, owner/name@revision), or a folder or its URL";
@@ -173,6 +180,17 @@ export function datasetConfigOption() {
 export function textColumnOption() {
   return new Option("--text_column <name>", TEXT_HELP.text_column)
     .default(TEXT_COLUMN).argParser(textOption("text_column"));
+}
+
+/** Prints a piece of text on stdout; where nobody reads any more (`| head`), the process ends. */
+export function printPiece(text: string): void {
+  let bytes = new TextEncoder().encode(text);
+  try {
+    while (bytes.length > 0) bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) Deno.exit(141); // as SIGPIPE would end it
+    throw error;
+  }
 }
 
 /** Prints a result for programs: one line of JSON on stdout. */

@@ -11,35 +11,51 @@ import {
   parseCommand,
   preparing,
   printJson,
+  printPiece,
+  refuse,
   runMain,
+  severalOption,
   textOption,
   wholeOption,
 } from "./cli.ts";
-import { continueText } from "../src/experiment/continue_text.ts";
+import { readUtf8 } from "../src/data/utf8.ts";
+import { type Continuation, continueTexts } from "../src/experiment/continue_text.ts";
 import { openModel } from "../src/experiment/setup.ts";
 import { Gpu } from "../src/gpu/device.ts";
 
+const PROMPT = "Call me Ishmael.";
+
 const AFTER =
-  `The same seed gives the same text on the same adapter. Prompt and continuation together cannot be
-longer than the model's context.
+  `One prompt's text is printed as it is written; several are written side by side, and printed when
+all are done. The same seed gives the same texts on the same adapter, whatever stands beside them.
+Prompt and continuation together cannot be longer than the model's context.
 
 Examples:
   deno task generate --prompt "Call me Ishmael."
-  deno task generate --model_name runs/RUN/model --prompt "The whale" --temperature 0 --json`;
+  deno task generate --model_name gpt2 --prompt "The whale" --prompt "The sea" --repetition_penalty 1.2
+  deno task generate --prompts_file prompts.txt --temperature 0 --json > texts.jsonl
+  deno task generate --model_name runs/RUN/model --prompt "Q: Why?" --stop "Q:" --stop $'\\n\\n'`;
 
 await runMain(async (signal) => {
   const command = newCommand({
     name: "deno task generate",
-    description: "Continues a prompt.",
+    description: "Continues prompts.",
     after: AFTER,
   })
     .addOption(modelOption())
     .addOption(
-      new Option("--prompt <text>", "what to go on from")
-        .default("Call me Ishmael.").argParser(textOption("prompt")),
+      new Option(
+        "--prompt <text>",
+        `what to go on from; may be given several times (default: ${JSON.stringify(PROMPT)})`,
+      )
+        .argParser(severalOption(textOption("prompt"))),
     )
     .addOption(
-      new Option("--max_new_tokens <tokens>", "tokens to write")
+      new Option("--prompts_file <file>", "a UTF-8 file with a prompt on each line")
+        .argParser(textOption("prompts_file")),
+    )
+    .addOption(
+      new Option("--max_new_tokens <tokens>", "tokens to write after each prompt")
         .default(80).argParser(wholeOption("max_new_tokens", { min: 1 })),
     )
     .addOption(
@@ -55,20 +71,62 @@ await runMain(async (signal) => {
         .default(0.95).argParser(numberOption("top_p", { above: 0, max: 1 })),
     )
     .addOption(
+      new Option(
+        "--repetition_penalty <number>",
+        "above 1, tokens that the text holds already become less likely",
+      )
+        .default(1).argParser(numberOption("repetition_penalty", { above: 0, max: 1000 })),
+    )
+    .addOption(
+      new Option("--stop <text>", "end a text before this; may be given several times")
+        .argParser(severalOption(stopText)),
+    )
+    .addOption(
       new Option("--seed <number>", "decides what is drawn")
         .default(42).argParser(wholeOption("seed", { min: 0 })),
     )
-    .option("--json", "print the result as one JSON line");
-  const { model_name, json, ...own } = parseCommand(command);
-  const { gpu, model } = await preparing(async () => {
+    .option("--json", "print a JSON line for each prompt, when all are done");
+  const { model_name, json, prompt, prompts_file, ...own } = parseCommand(command);
+  const { gpu, model, prompts } = await preparing(async () => {
+    const prompts = await promptsOf(prompt, prompts_file);
     const model = await openModel(model_name);
     if (model.tokenizer === undefined) throw new TypeError(`${model_name} has no tokenizer.json`);
-    return { gpu: await Gpu.open(), model };
+    return { gpu: await Gpu.open(), model, prompts };
   });
   using _gpu = gpu;
-  // what cannot be computed here is the model's or the adapter's fault
-  const { text, tokens } = await preparing(() => continueText(gpu, model, own, signal));
-  const { prompt, seed } = own;
-  if (json) printJson({ prompt, text, tokens, seed });
-  else console.log(prompt + text);
+  const alone = prompts.length === 1 && !json;
+  let begun = false;
+  const onText = ([piece]: string[]) => {
+    // not before something is known to follow
+    if (alone) printPiece(begun ? piece : prompts[0] + piece);
+    begun = true;
+  };
+  try {
+    // what cannot be computed here is the model's or the adapter's fault
+    const texts = await preparing(() =>
+      continueTexts(gpu, model, { prompts, ...own }, { signal, onText })
+    );
+    if (json) texts.forEach((text, i) => printJson(lineOf(prompts[i], text, own.seed)));
+    else if (!alone) texts.forEach(({ text }, i) => console.log(`[${i + 1}] ${prompts[i]}${text}`));
+  } finally {
+    if (alone && begun) console.log(); // also where it was stopped
+  }
 });
+
+function lineOf(prompt: string, { text, tokens, finish }: Continuation, seed: number) {
+  return { prompt, text, tokens, finish, seed };
+}
+
+/** A stop string; white space alone may be one. */
+function stopText(text: string): string {
+  if (text === "") throw new TypeError("stop must not be empty");
+  return text;
+}
+
+/** The prompts of the command line and of a file, in this order. */
+async function promptsOf(given: string[] = [], file?: string): Promise<string[]> {
+  if (file === undefined) return given.length > 0 ? given : [PROMPT];
+  const lines = (await readUtf8(file)).split(/\r?\n/).filter((line) => line.trim() !== "");
+  if (lines.length === 0) refuse(`${file} holds no prompt: write one on each line`);
+  return [...given, ...lines];
+}

@@ -50,7 +50,16 @@ Deno.test("evaluate prints one JSON line, and generate the same text for the sam
   const first = await run("generate", ...args), second = await run("generate", ...args);
   assert.equal(first.stdout, second.stdout);
   const other = await run("generate", ...args, "--seed", "7");
-  assert.notEqual(JSON.parse(first.stdout).text, JSON.parse(other.stdout).text);
+  const { text } = JSON.parse(first.stdout);
+  assert.notEqual(text, JSON.parse(other.stdout).text);
+  assert.equal((await run("generate", ...args.slice(0, -1))).stdout, `The whale${text}\n`);
+  const two = ["--prompt", "It was", "--stop", "\n\n", "--repetition-penalty", "1.1"];
+  const several = await run("generate", ...args, ...two);
+  const lines = several.stdout.trim().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(lines.map(({ prompt }) => prompt), ["The whale", "It was"]);
+  const listed = await run("generate", ...args.slice(0, -1), ...two);
+  const shown = lines.map(({ prompt, text }, i) => `[${i + 1}] ${prompt}${text}\n`);
+  assert.equal(listed.stdout, shown.join(""));
 });
 
 Deno.test("the README's first program runs as it stands there, and the others have its types", async () => {
@@ -167,6 +176,9 @@ const REFUSED: [string, string[], RegExp][] = [
   ["evaluate", ["--text_file", "moby_dick", "--frobnicate"], /frobnicate/],
   ["generate", ["--max_new_tokens", "500"], /max_new_tokens must be at most \d+/],
   ["generate", ["--temperature", "-1"], /temperature/],
+  ["generate", ["--repetition_penalty", "0"], /repetition_penalty must be above 0/],
+  ["generate", ["--stop", ""], /stop must not be empty/],
+  ["generate", ["--prompts_file", "nowhere.txt"], /nowhere\.txt/],
   [
     "neural_plasticity_controller_experiment",
     ["--pruning_level", "1.3"],

@@ -68,6 +68,18 @@ export async function* decodeUtf8(
   if (rest.length > 0) decode(rest); // throws: a character was cut
 }
 
+/**
+ * The text of a short file.
+ *
+ * @throws {TypeError} If it is not UTF-8.
+ */
+export async function readUtf8(path: string): Promise<string> {
+  const bytes = await Deno.readFile(path);
+  let text = "";
+  for await (const piece of decodeUtf8([bytes], { name: path, size: bytes.length })) text += piece;
+  return text;
+}
+
 function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
   const out = new Uint8Array(a.length + b.length);
   out.set(a);

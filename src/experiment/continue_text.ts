@@ -1,18 +1,19 @@
 /**
- * Continues a prompt with a model as it was loaded.
+ * Continues prompts with a model as it was loaded.
  *
  * @module
  */
 import type { LoadedModel } from "../data/model_files.ts";
+import { TextStream } from "../data/text_stream.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
 
 /** What to go on from, and how tokens are drawn. */
 export interface ContinueOptions {
-  /** What to go on from. */
-  prompt: string;
-  /** Tokens to write. */
+  /** What to go on from; one at least. They are written side by side. */
+  prompts: readonly string[];
+  /** Tokens to write after each. */
   max_new_tokens: number;
   /** 0 always takes the likeliest token. */
   temperature: number;
@@ -20,44 +21,92 @@ export interface ContinueOptions {
   top_k: number;
   /** Draws from the likeliest tokens of this probability. */
   top_p: number;
+  /** Above 1, tokens that the text holds already become less likely; 1 unless given. */
+  repetition_penalty?: number;
+  /** A text ends before any of these strings; none unless given. */
+  stop?: readonly string[];
   /** Decides what is drawn. */
   seed: number;
 }
 
+/** How to follow the writing; nothing here changes what is written. */
+export interface ContinueListeners {
+  /** Ends the writing: the signal's reason is thrown. */
+  signal?: AbortSignal;
+  /** Called with what is new of each text, possibly "": the pieces together are the texts. */
+  onText?: (pieces: string[]) => void;
+}
+
+/** A continuation. */
+export interface Continuation {
+  /** What follows the prompt. */
+  text: string;
+  /** Tokens that were written; where one of them ended the text, it is counted. */
+  tokens: number;
+  /** Why it ends: all tokens were written, a stop string came, or the end-of-text token. */
+  finish: "length" | "stop" | "end_of_text";
+}
+
 /**
- * Continues a prompt.
+ * Continues prompts.
  *
- * @returns The text that follows the prompt, and its tokens.
- * @throws {TypeError} If the model has no tokenizer.
- * @throws {RangeError} If prompt and continuation are longer than the model's context, or a number
- * is out of range.
+ * @returns A continuation of each.
+ * @throws {TypeError} If the model has no tokenizer, or a prompt or a stop string is empty.
+ * @throws {RangeError} If a prompt and its continuation are longer than the model's context, or a
+ *   number is out of range.
  */
-export async function continueText(
+export async function continueTexts(
   gpu: Gpu,
   { config, weights, live, tokenizer }: LoadedModel,
-  { prompt, max_new_tokens, temperature, top_k, top_p, seed }: ContinueOptions,
-  signal?: AbortSignal,
-): Promise<{ text: string; tokens: number }> {
+  { prompts, max_new_tokens, temperature, top_k, top_p, repetition_penalty, stop = [], seed }:
+    ContinueOptions,
+  { signal, onText }: ContinueListeners = {},
+): Promise<Continuation[]> {
   if (tokenizer === undefined) throw new TypeError("the model has no tokenizer.json");
-  const encoded = tokenizer.encode(prompt);
-  if (encoded.length + max_new_tokens > config.T) {
-    throw new RangeError(
-      `max_new_tokens must be at most ${config.T - encoded.length} after a prompt of ` +
-        `${encoded.length} tokens (the model's context is ${config.T}): ${max_new_tokens}`,
-    );
-  }
+  if (stop.includes("")) throw new TypeError("a stop string must not be empty");
+  const encoded = prompts.map((prompt) => {
+    const tokens = tokenizer.encode(prompt);
+    if (tokens.length === 0) throw new TypeError("prompt must not be empty");
+    if (tokens.length + max_new_tokens > config.T) {
+      throw new RangeError(
+        `max_new_tokens must be at most ${config.T - tokens.length} after a prompt of ` +
+          `${tokens.length} tokens (the model's context is ${config.T}): ${max_new_tokens}`,
+      );
+    }
+    return tokens;
+  });
+  const { eos } = tokenizer;
+  const streams = prompts.map(() => new TextStream(tokenizer, stop));
   using model = new Gpt2(gpu, config, weights, live);
   using generator = new Generator(model);
-  const [tokens] = await generator.generate({
-    prompts: [encoded],
+  const written = await generator.generate({
+    prompts: encoded,
     maxNewTokens: max_new_tokens,
     temperature,
     topK: top_k,
     topP: top_p,
     seed,
     vocabSize: tokenizer.vocabSize,
-    ...(tokenizer.eos !== undefined && { stop: tokenizer.eos }),
-  }, signal && { signal });
-  const written = tokens.subarray(encoded.length);
-  return { text: tokenizer.decode(written), tokens: written.length };
+    ...(repetition_penalty !== undefined && { repetitionPenalty: repetition_penalty }),
+    ...(eos !== undefined && { stop: eos }),
+    until: (continuation, b) => {
+      const token = continuation[continuation.length - 1];
+      if (token !== eos) streams[b].add(token);
+      return streams[b].stopped;
+    },
+  }, {
+    ...(signal && { signal }),
+    onTokens: () => onText?.(streams.map((stream) => stream.take())),
+  });
+  const rest = streams.map((stream) => stream.end());
+  if (rest.some((piece) => piece !== "")) onText?.(rest);
+  return written.map((tokens, b) => ({
+    text: streams[b].text,
+    tokens: tokens.length - encoded[b].length,
+    finish: streams[b].stopped
+      ? "stop"
+      : eos !== undefined && tokens[tokens.length - 1] === eos
+      ? "end_of_text"
+      : "length",
+  }));
 }

@@ -10,7 +10,7 @@ import { type LoadedModel, loadModel, type Model, saveModel } from "../data/mode
 import type { Gpu } from "../gpu/device.ts";
 import type { EnvironmentRecord, IntegrationResults } from "../record.ts";
 import { modelCard } from "../report/model_card.ts";
-import { continueText } from "./continue_text.ts";
+import { continueTexts } from "./continue_text.ts";
 import {
   type PreparedIntegration,
   prepareIntegration,
@@ -139,12 +139,12 @@ export class UpgradeRun implements Disposable {
   async #infer(signal?: AbortSignal): Promise<NonNullable<Upgraded["inference"]>> {
     const { prompt, temperature, seed } = this.#options;
     const drawing = {
-      ...{ prompt, temperature, seed },
+      ...{ prompts: [prompt], temperature, seed },
       ...{ max_new_tokens: INFERENCE_TOKENS, top_k: 40, top_p: 0.95 },
     };
     const { hub_model } = await readBegan(this.folder);
     const write = async (model: Promise<LoadedModel>) =>
-      (await continueText(this.#gpu, await model, drawing, signal)).text;
+      (await continueTexts(this.#gpu, await model, drawing, signal && { signal }))[0].text;
     const inference = {
       prompt,
       before: await write(openModel(this.#options.model, hub_model)),

@@ -1,0 +1,128 @@
+/** Text of tokens that come one by one, and continuations of prompts with stop strings. */
+import assert from "node:assert/strict";
+import { TextStream } from "../src/data/text_stream.ts";
+import type { Tokenizer } from "../src/data/tokenizer.ts";
+import { continueTexts } from "../src/experiment/continue_text.ts";
+import { openModel } from "../src/experiment/setup.ts";
+import { randomIntegers } from "./close.ts";
+import { gpu } from "./gpu.ts";
+
+const model = await openModel("embedded");
+const tokenizer = model.tokenizer!;
+const TEXT = "Call me Ishmael \u{1f40b}\u{1f40b}, née 白鯨. \ufffd\n\n  Some  years—";
+
+/** All pieces that a stream gives out, the last being what `end` adds. */
+function pieces(ids: Iterable<number>, stops: string[] = [], decodes = tokenizer as Decoding) {
+  const stream = new TextStream(decodes, stops);
+  const given: string[] = [];
+  for (const id of ids) {
+    stream.add(id);
+    given.push(stream.take());
+    if (stream.stopped) break;
+  }
+  given.push(stream.end());
+  assert.equal(given.join(""), stream.text);
+  return given;
+}
+
+type Decoding = { decode(ids: Iterable<number>): string };
+
+Deno.test("the pieces of a text are the text, and no character comes in parts", () => {
+  const ids = tokenizer.encode(TEXT);
+  assert.ok([...ids].some((id) => tokenizer.decode([id]) === "\ufffd"), "characters are cut");
+  const given = pieces(ids);
+  assert.equal(given.join(""), TEXT);
+  // the one that is in the text waits for the next character
+  assert.deepEqual(given.filter((piece) => piece.includes("\ufffd")), ["\ufffd\n"]);
+  for (let length = 0; length < ids.length; length++) {
+    const cut = ids.subarray(0, length);
+    assert.equal(pieces(cut).join(""), tokenizer.decode(cut), "nothing is lost at the end");
+  }
+});
+
+Deno.test("any tokens in any order, as if they were decoded together", () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const ids = randomIntegers(40, seed, tokenizer.vocabSize);
+    assert.equal(pieces(ids).join(""), tokenizer.decode(ids));
+  }
+});
+
+Deno.test("a tokenizer that treats the first token otherwise changes nothing", () => {
+  const words = ["▁the", "▁whale", "s", "▁swim"];
+  const decode = (ids: Iterable<number>) =>
+    [...ids].map((id) => words[id]).join("").replaceAll("▁", " ").replace(/^ /, "");
+  assert.equal(pieces([0, 1, 2, 3], [], { decode }).join(""), "the whales swim");
+});
+
+Deno.test("a stop string ends the text before it, wherever it lies in tokens", () => {
+  const ids = tokenizer.encode(TEXT);
+  for (const stop of ["C", "Ish", "el 🐋", "🐋", "🐋🐋", "née 白", "鯨", "\n\n ", "—", TEXT]) {
+    const given = pieces(ids, ["never in it", stop]);
+    assert.equal(given.join(""), TEXT.slice(0, TEXT.indexOf(stop)), stop);
+  }
+  assert.equal(pieces(ids, ["me", "all"]).join(""), "C", "the first that comes");
+  // "hma" begins like "hmm": it waits, and is given out when it cannot become one
+  const given = pieces(ids, ["hmm", "years?"]);
+  assert.equal(given.join(""), TEXT);
+  assert.ok(pieces(tokenizer.encode("some year"), ["years?"]).at(-1)!.endsWith("year"));
+});
+
+Deno.test("prompts side by side: stop strings, streaming, and why each text ends", async () => {
+  const prompts = ["Call me Ishmael.", "The whale", "It was"];
+  const options = { max_new_tokens: 24, temperature: 0.8, top_k: 40, top_p: 0.95, seed: 3 };
+  const streamed = prompts.map(() => "");
+  let calls = 0;
+  const onText = (given: string[]) => {
+    calls++;
+    given.forEach((piece, i) => streamed[i] += piece);
+  };
+  const texts = await continueTexts(gpu, model, { ...options, prompts }, { onText });
+  assert.deepEqual(streamed, texts.map(({ text }) => text));
+  assert.ok(calls >= 2, "text is told while it is written");
+  assert.deepEqual(
+    texts.map(({ tokens, finish }) => [tokens, finish]),
+    Array(3).fill([24, "length"]),
+  );
+  const [first] = await continueTexts(gpu, model, { ...options, prompts: prompts.slice(0, 1) });
+  assert.deepEqual(first, texts[0], "alone it is the same");
+
+  const stop = texts[1].text.slice(12, 15);
+  const ended = await continueTexts(gpu, model, { ...options, prompts, stop: [stop] });
+  ended.forEach(({ text, finish, tokens }, i) => {
+    const at = texts[i].text.indexOf(stop);
+    assert.equal(text, at < 0 ? texts[i].text : texts[i].text.slice(0, at));
+    assert.deepEqual([finish, tokens === 24], at < 0 ? ["length", true] : ["stop", false]);
+  });
+  assert.equal(ended[1].finish, "stop");
+
+  // the end-of-text token ends a text, which does not hold it
+  const [eos] = tokenizer.encode(texts[0].text);
+  const encode = tokenizer.encode.bind(tokenizer), decode = tokenizer.decode.bind(tokenizer);
+  const ending = { eos, vocabSize: tokenizer.vocabSize, encode, decode } as Tokenizer;
+  const [short] = await continueTexts(
+    gpu,
+    { ...model, tokenizer: ending },
+    { ...options, prompts: prompts.slice(0, 1) },
+  );
+  assert.deepEqual(short, { text: "", tokens: 1, finish: "end_of_text" });
+});
+
+Deno.test("what cannot be continued is refused by name", async () => {
+  const options = {
+    prompts: ["The"],
+    max_new_tokens: 5,
+    temperature: 0,
+    top_k: 0,
+    top_p: 1,
+    seed: 1,
+  };
+  const bad = [
+    [{ prompts: ["The", ""] }, /prompt must not be empty/],
+    [{ stop: ["a", ""] }, /stop string must not be empty/],
+    [{ max_new_tokens: 500 }, /max_new_tokens must be at most \d+ after a prompt of 1 tokens/],
+    [{ repetition_penalty: -1 }, /repetition_penalty must be above 0: -1/],
+  ] as const;
+  for (const [change, message] of bad) {
+    await assert.rejects(continueTexts(gpu, model, { ...options, ...change }), { message });
+  }
+});
