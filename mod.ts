@@ -325,10 +325,12 @@ export {
 } from "./src/experiment/experiment_state.ts";
 export {
   type ExperimentConfig,
-  type ExperimentEvent,
-  NeuralPlasticityExperiment,
   PruningMode,
   PruningStrategy,
+} from "./src/experiment/experiment_config.ts";
+export {
+  type ExperimentEvent,
+  NeuralPlasticityExperiment,
 } from "./src/experiment/neural_plasticity.ts";
 export {
   type AttentionAnalysis,

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { loadModel } from "../src/data/model_files.ts";
 import {
   type ExperimentConfig,
-  NeuralPlasticityExperiment,
   PruningMode,
   PruningStrategy,
-} from "../src/experiment/neural_plasticity.ts";
+} from "../src/experiment/experiment_config.ts";
+import { NeuralPlasticityExperiment } from "../src/experiment/neural_plasticity.ts";
 import { STRATEGY_NAMES } from "../src/plasticity/scores.ts";
 import { cyclesOf } from "../src/report/cycle_results.ts";
 import type { Dashboard, JUPYTER_DISPLAY } from "../src/report/dashboard.ts";

@@ -9,13 +9,14 @@ import { saveModel, type SaveOptions } from "../data/model_files.ts";
 import { scaleHeads } from "../gpt2/heads.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpu } from "../gpu/device.ts";
-import { importanceScores, type Strategy } from "../plasticity/scores.ts";
+import { importanceScores } from "../plasticity/scores.ts";
 import { detectWarmupEnd, SMOOTHING } from "../plasticity/warmup.ts";
 import { checkNumber } from "../ranges.ts";
 import type { EventRow, MetricRow, Results } from "../record.ts";
 import { type Dashboard, writeDashboard } from "../report/dashboard.ts";
 import { scoreArm } from "./analysis.ts";
 import { EventQueue } from "./event_queue.ts";
+import { configured, type ExperimentConfig } from "./experiment_config.ts";
 import type {
   AttentionAnalysis,
   EvaluationResults,
@@ -27,13 +28,7 @@ import type {
 } from "./experiment_results.ts";
 import { type ExperimentRun, headRows } from "./experiment_run.ts";
 import type { RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
-import {
-  checkOptions,
-  type DeviceChoice,
-  type ExperimentOptions,
-  type PruningModeName,
-  stepBatch,
-} from "./options.ts";
+import { type DeviceChoice, type ExperimentOptions, stepBatch } from "./options.ts";
 import {
   environmentRecord,
   openExperiment,
@@ -42,69 +37,6 @@ import {
   startExperiment,
 } from "./run.ts";
 import { controlMetrics, cycleResults, metrics, warmupResults } from "./step_results.ts";
-
-/** How heads to prune are chosen. */
-export const PruningStrategy = {
-  ENTROPY: "entropy",
-  GRADIENT: "gradient",
-  COMBINED: "combined",
-  IMPORTANCE: "importance",
-  MAGNITUDE: "magnitude",
-  RANDOM: "random",
-  FISHER: "fisher",
-  OUTPUT_NORM: "output_norm",
-  ORACLE: "oracle",
-} as const satisfies Record<string, Strategy>;
-
-/** What becomes of pruned heads: {@linkcode PruningModeName}. */
-export const PruningMode = {
-  ADAPTIVE: "adaptive",
-  COMPRESSED: "compressed",
-} as const satisfies Record<string, PruningModeName>;
-
-/** What a {@linkcode NeuralPlasticityExperiment} is made from; all of it has defaults. */
-export interface ExperimentConfig extends RunListeners {
-  /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
-  modelName?: string;
-  /** A text's name, or the path of a file or folder, as an experiment's `text`. */
-  dataset?: string;
-  /** Folder in which the run gets a folder of its own. */
-  outputDir?: string;
-  /** What that is called after the time; the model's name unless given. */
-  runName?: string;
-  /**
-   * The run's own folder, in place of `outputDir` and `runName`: made where it is not there. Where it holds this
-   * experiment already, finished or not, it goes on from its last checkpoint: steps that were done return
-   * what they returned.
-   */
-  runDir?: string;
-  /** Sequences in a batch. */
-  batchSize?: number;
-  /** Tokens in a sequence. */
-  maxLength?: number;
-  /** Share of all heads that each pruning cycle removes, 0 to 1. */
-  pruningLevel?: number;
-  /** How they are chosen. */
-  pruningStrategy?: Strategy;
-  /** Whether pruned heads may come back; {@linkcode PruningMode}. */
-  pruningMode?: PruningModeName;
-  /** AdamW's highest learning rate. */
-  learningRate?: number;
-  /** Whether what happens is told on stderr. */
-  verbose?: boolean;
-  /** Any other option, by its name on the command line. */
-  options?: Partial<ExperimentOptions>;
-  /** The device; one of its own is opened, and closed at the end, unless given. */
-  gpu?: Gpu;
-}
-
-/** Every key there is: what a misspelled one asked for would else not be done, and not be said. */
-const CONFIG_KEYS: Record<keyof ExperimentConfig, true> = {
-  ...{ modelName: true, dataset: true, outputDir: true, runName: true, runDir: true },
-  ...{ batchSize: true, maxLength: true, learningRate: true, verbose: true, options: true },
-  ...{ pruningLevel: true, pruningStrategy: true, pruningMode: true, gpu: true, signal: true },
-  ...{ onProgress: true, onMessage: true, onDetail: true, onMetric: true, onEvent: true },
-};
 
 /** Something that happened. */
 export type ExperimentEvent =
@@ -164,38 +96,10 @@ export class NeuralPlasticityExperiment implements Disposable {
     config: ExperimentConfig = {},
     resumed?: { dir: string; options: ExperimentOptions },
   ) {
-    for (const key of Object.keys(config)) {
-      if (!Object.hasOwn(CONFIG_KEYS, key)) {
-        throw new TypeError(
-          `unknown key ${key}: give one of ${
-            Object.keys(CONFIG_KEYS).join(", ")
-          }; others, such as ` +
-            "the seed, in options",
-        );
-      }
-    }
-    const { runDir, outputDir, runName } = config;
-    if (runDir !== undefined && (outputDir ?? runName) !== undefined) {
-      throw new TypeError(
-        "runDir is the run's own folder; outputDir and runName are for one that is made: give one way",
-      );
-    }
+    const options = configured(config);
     this.#config = config;
     this.#folder = resumed?.dir;
-    this.options = resumed?.options ?? checkOptions({
-      ...config.options,
-      ...given({
-        model_name: config.modelName,
-        text: config.dataset,
-        output_dir: config.outputDir,
-        batch_size: config.batchSize,
-        max_length: config.maxLength,
-        pruning_level: config.pruningLevel,
-        strategy: config.pruningStrategy,
-        pruning_mode: config.pruningMode,
-        learning_rate: config.learningRate,
-      }),
-    });
+    this.options = resumed?.options ?? options;
   }
 
   /**
@@ -650,11 +554,4 @@ export class NeuralPlasticityExperiment implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** Those that are not undefined. */
-function given<Values extends object>(values: Values): Partial<Values> {
-  return Object.fromEntries(
-    Object.entries(values).filter(([, value]) => value !== undefined),
-  ) as Partial<Values>;
 }
