@@ -32,7 +32,11 @@ export class TextStream {
   #given = 0;
   #stopped = false;
 
-  /** @param stops Strings that end the text before them; none of them may be empty. */
+  /**
+   * Begins with no token.
+   *
+   * @param stops Strings that end the text before them; none of them may be empty.
+   */
   constructor(tokenizer: Decodes, stops: readonly string[] = []) {
     this.#tokenizer = tokenizer;
     this.#stops = stops;
