@@ -117,6 +117,15 @@ Deno.test("a sequence ends where it is told to, and its neighbours go on", async
   const until = () => true;
   const ended = await generator.generate({ ...REQUEST, until }, { onTokens: () => looks++ });
   assert.deepEqual([ended.map(({ length }) => length), looks], [[2, 6, 18, 4], 1]);
+
+  // one by its stop token, the others because they are told to, at the same look: then all is done
+  looks = 0;
+  const stop = texts[2][PROMPTS[2].length];
+  assert.ok([0, 1, 3].every((b) => texts[b][PROMPTS[b].length] !== stop));
+  await generator.generate({ ...REQUEST, stop, until: (_, place) => place !== 2 }, {
+    ...{ chunk: 1, onTokens: () => looks++ },
+  });
+  assert.equal(looks, 1);
 });
 
 Deno.test("tokens that were written become less likely where they are penalised", async () => {

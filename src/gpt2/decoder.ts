@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Dispatch, Plan, submit } from "../gpu/kernel.ts";
+import { type Dispatch, Plan } from "../gpu/kernel.ts";
 import { first, freeTensor, makeTensor, slice, type Tensor, upload } from "../gpu/tensor.ts";
 import { cacheAttend, cacheStore, decodeEmbed } from "../kernels/decode.ts";
 import { pieceOf, tablePieces } from "../kernels/embedding.ts";
@@ -31,12 +31,16 @@ export interface DecoderShape {
   S: number;
 }
 
-/** What is needed to write one kind of request, bound to its tensors. */
-export interface Writing extends DecoderShape {
+/** A request's tensors. */
+interface Texts extends DecoderShape {
   /** (B, T). */
   readonly prompts: Tensor;
   /** (B, S). */
   readonly tokens: Tensor;
+}
+
+/** A request, bound to its tensors. */
+export interface Writing extends Texts {
   /** All prompts, and the first token of each continuation. */
   readonly prefill: readonly Dispatch[];
   /** One more token of each sequence. */
@@ -150,12 +154,13 @@ export class Decoder implements Disposable {
     const key = [B, T, S, ...rule.searches, rule.penalises].join(" ");
     let writing = this.#writings.get(key);
     if (writing === undefined) {
-      const tensors = { prompts: first(this.#prompts, B * T), tokens: first(this.#tokens, B * S) };
-      const ahead = { ...shape, ...tensors };
+      const prompts = first(this.#prompts, B * T), tokens = first(this.#tokens, B * S);
+      const texts = { ...shape, prompts, tokens };
+      const sample = this.#sample(texts, rule);
       writing = {
-        ...ahead,
-        prefill: [...this.#prefill(ahead), ...this.#sample(ahead, rule)],
-        decode: [...this.#decode(ahead), ...this.#sample(ahead, rule)],
+        ...texts,
+        prefill: [...this.#prefill(texts), ...sample],
+        decode: [...this.#decode(texts), ...sample],
       };
       this.#writings.set(key, writing);
     }
@@ -163,7 +168,7 @@ export class Decoder implements Disposable {
   }
 
   /** From the prompts to the cache and the rows of their last tokens. */
-  #prefill({ B, T, S, prompts }: Omit<Writing, "prefill" | "decode">): Dispatch[] {
+  #prefill({ B, T, S, prompts }: Texts): Dispatch[] {
     const plan = this.#plan, model = this.#model, { C, HS } = model.config;
     // rows lie side by side, so the front of each tensor serves fewer of them
     const { layers, stats, lnf, meanf, rstdf } = this.#window;
@@ -179,7 +184,7 @@ export class Decoder implements Disposable {
   }
 
   /** From each sequence's last token to its row. */
-  #decode({ B, S, tokens }: Omit<Writing, "prefill" | "decode">): Dispatch[] {
+  #decode({ B, S, tokens }: Texts): Dispatch[] {
     const plan = this.#plan, model = this.#model, { C, V, HS } = model.config;
     const { layers, stats, meanf, rstdf } = this.#token, cursors = this.#cursors;
     const acts = { B, T: 1, rows: B, tokens, layers, stats, lnf: this.#last, meanf, rstdf };
@@ -207,7 +212,7 @@ export class Decoder implements Disposable {
 
   /** From the last tokens' rows to their logits, and the next tokens. */
   #sample(
-    { B, S, tokens }: Omit<Writing, "prefill" | "decode">,
+    { B, S, tokens }: Texts,
     { searches, penalises }: SamplingRule,
   ): Dispatch[] {
     const plan = this.#plan, model = this.#model, { C, V } = model.config;
@@ -234,38 +239,29 @@ export class Decoder implements Disposable {
 
   /** Lets a sequence end where it is, at `length` tokens. */
   end(b: number, length: number): void {
-    const { buffer, offset } = this.#cursors, last = length - 1;
-    const { queue } = this.#model.gpu.device;
-    queue.writeBuffer(buffer, offset + 4 * CURSOR * b, Uint32Array.of(last, last, 0, 0));
+    const last = length - 1;
+    upload(this.#model.gpu, this.#cursors, Uint32Array.of(last, last, 0, 0), b * CURSOR);
   }
 
-  /** Reads what was written since the host had `known`, and whether every sequence has ended. */
+  /** Reads what was written since the host had `known`, and which sequences have ended. */
   async look(
     { B, S, tokens }: Writing,
     known: readonly number[][],
-  ): Promise<{ fresh: Uint32Array[]; ended: boolean }> {
+  ): Promise<{ fresh: Uint32Array; ended: boolean }[]> {
     const range = ({ buffer, offset }: Tensor, size: number) => ({ buffer, offset, size });
     const [windows, cursors] = (await this.#model.gpu.read([
       range(tokens, 4 * B * S),
       range(this.#cursors, 4 * B * CURSOR),
     ])).map((bytes) => new Uint32Array(bytes));
-    let ended = true;
-    const fresh = known.map(({ length }, b) => {
+    return known.map(({ length }, b) => {
       const [last, end, fault] = cursors.subarray(b * CURSOR);
       if (fault !== 0) {
         throw new RangeError(
           `The logits after token ${last} of sequence ${b} are not finite: the model has diverged`,
         );
       }
-      ended &&= last === end;
-      return windows.slice(b * S + length, b * S + last + 1);
+      return { fresh: windows.slice(b * S + length, b * S + last + 1), ended: last === end };
     });
-    return { fresh, ended };
-  }
-
-  /** Submits one of a request's two passes; does not wait. */
-  submit(dispatches: readonly Dispatch[]): void {
-    submit(this.#model.gpu, dispatches);
   }
 
   dispose(): void {

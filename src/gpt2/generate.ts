@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { submit } from "../gpu/kernel.ts";
 import { type SamplingOptions, samplingRule } from "../kernels/sampling.ts";
 import type { Gpt2Config } from "./config.ts";
 import { Decoder, type DecoderShape } from "./decoder.ts";
@@ -76,7 +77,7 @@ export class Generator implements Disposable {
     { prompts, maxNewTokens, until, ...sampling }: GenerateOptions,
     { signal, onTokens, chunk }: GenerateControls = {},
   ): Promise<Uint32Array[]> {
-    const { config } = this.#model;
+    const { gpu, config } = this.#model;
     const longest = checkPrompts(prompts, maxNewTokens, config);
     const rule = samplingRule(sampling, config.V);
     if (chunk !== undefined && !(Number.isInteger(chunk) && chunk >= 1)) {
@@ -95,26 +96,23 @@ export class Generator implements Disposable {
       const decoder = this.#reserve(shape);
       const writing = decoder.begin(shape, { prompts, maxNewTokens, rule });
       const out = prompts.map((prompt) => [...prompt]);
-      const ended = new Set<number>();
       let count = chunk ?? 1; // the first may have to compile
       for (let written = 0; written < maxNewTokens;) {
         signal?.throwIfAborted();
         const start = performance.now();
         const end = Math.min(written + count, maxNewTokens);
         for (; written < end; written++) {
-          decoder.submit(written === 0 ? writing.prefill : writing.decode);
+          submit(gpu, written === 0 ? writing.prefill : writing.decode);
         }
-        const seen = await decoder.look(writing, out);
-        const fresh = seen.fresh.map((tokens, b) => {
-          const taken = taking(tokens, out[b], { until, from: prompts[b].length, place: b });
-          if (taken.ended) {
-            ended.add(b);
-            decoder.end(b, out[b].length);
-          }
+        let going = false;
+        const fresh = (await decoder.look(writing, out)).map(({ fresh, ended }, b) => {
+          const taken = taking(fresh, out[b], { until, from: prompts[b].length, place: b });
+          if (taken.ended) decoder.end(b, out[b].length);
+          going ||= !(ended || taken.ended);
           return taken.tokens;
         });
         onTokens?.(fresh);
-        if (seen.ended || ended.size === prompts.length) break;
+        if (!going) break;
         count = chunk ?? adapted(count, performance.now() - start);
       }
       return out.map((tokens) => Uint32Array.from(tokens));
