@@ -4,6 +4,7 @@ import { type Gpt2Config, parseConfig } from "../src/gpt2/config.ts";
 import { type GenerateOptions, Generator } from "../src/gpt2/generate.ts";
 import { compactWeights } from "../src/gpt2/checkpoint.ts";
 import { Gpt2 } from "../src/gpt2/model.ts";
+import { Gpu } from "../src/gpu/device.ts";
 import { randomIntegers } from "./close.ts";
 import { loadFixtureJson, loadFixtureWeights } from "./fixtures.ts";
 import { gpu } from "./gpu.ts";
@@ -126,6 +127,45 @@ Deno.test("a sequence ends where it is told to, and its neighbours go on", async
     ...{ chunk: 1, onTokens: () => looks++ },
   });
   assert.equal(looks, 1);
+});
+
+Deno.test("a generator that has less room than is asked for makes more", async () => {
+  const alone = async (options: GenerateOptions) => {
+    using generator = new Generator(model);
+    return await generator.generate(options);
+  };
+  const long = { ...REQUEST, prompts: [PROMPTS[2]], maxNewTokens: 4 };
+  const more = { ...long, maxNewTokens: 20 };
+  const two = { ...REQUEST, prompts: [PROMPTS[1], PROMPTS[3]], maxNewTokens: 3 };
+  using generator = new Generator(model);
+  for (const options of [long, more, two, long]) {
+    assert.deepEqual(await generator.generate(options), await alone(options));
+  }
+});
+
+Deno.test("the host looks once in many tokens", async () => {
+  using generator = new Generator(model);
+  await generator.generate(REQUEST); // compiles
+  let looks = 0;
+  await generator.generate(REQUEST, { onTokens: () => looks++ });
+  assert.ok(looks < 15, `${looks} looks at 20 tokens`);
+});
+
+Deno.test("more prompts than an adapter can hold are refused, with the number it can", async () => {
+  using small = await Gpu.open({ maxBinding: 80_000 });
+  using model = new Gpt2(small, config, weights);
+  using generator = new Generator(model);
+  const before = small.bytes;
+  // queries, keys and values of a prompt in 32 places are 3 * 51 * 32 numbers: 19,584 bytes
+  const message = "5 prompts of up to 32 tokens, in texts of up to 37, are too many for this " +
+    "adapter: give at most 4";
+  const prompts = [...PROMPTS, PROMPTS[0]];
+  await assert.rejects(generator.generate({ ...REQUEST, prompts }), {
+    name: "RangeError",
+    message,
+  });
+  assert.equal(small.bytes, before);
+  assert.equal((await generator.generate(REQUEST)).length, 4);
 });
 
 Deno.test("tokens that were written become less likely where they are penalised", async () => {

@@ -265,8 +265,10 @@ Deno.test("tokens come as often as they should, over sequences, places and seeds
 });
 
 Deno.test("tokens that a sequence holds are penalised once, and no other", async () => {
-  const B = 3, V = 30, T = 70, stride = 32, penalty = 1.7;
-  const logits = randomArray(B * stride, 1, 5), tokens = randomIntegers(B * T, 2, V);
+  const B = 3, V = 30, T = 200, stride = 32, penalty = 1.7;
+  const logits = randomArray(B * stride, 1, 5), tokens = randomIntegers(B * T, 2, V - 3);
+  // twice, far apart
+  for (let b = 0; b < B; b++) tokens[b * T] = tokens[b * T + 150] = V - 2;
   logits[4] = 0;
   const lasts = [0, 12, T - 2], cursors = new Uint32Array(B * CURSOR);
   lasts.forEach((last, b) => cursors.set([last, T - 1], b * CURSOR));

@@ -279,15 +279,17 @@ function cacheWidth({ live, config: { HS } }: Gpt2, layer: number): number {
   return 2 * live[layer].length * HS;
 }
 
-/** @throws {RangeError} If logits or a layer's cache would not fit one binding. */
-function checkSequences(model: Gpt2, { B, S }: DecoderShape): void {
-  const { gpu, live, config: { V } } = model;
-  const widest = Math.max(...live.map((_, l) => cacheWidth(model, l)));
-  const each = 4 * Math.max(Math.ceil(V / 4) * 4, S * widest);
+/** @throws {RangeError} If logits, a layer's cache or its widest activation exceed a binding. */
+function checkSequences(model: Gpt2, { B, T, S }: DecoderShape): void {
+  const { gpu, live, config: { C, F, V } } = model;
+  const kept = Math.max(...live.map((_, l) => cacheWidth(model, l)));
+  const widest = Math.max(C, F, 1.5 * kept); // queries, keys and values
+  const each = 4 * Math.max(Math.ceil(V / 4) * 4, S * kept, T * widest);
   const most = Math.floor(gpu.maxBinding / each);
   if (B > most) {
     throw new RangeError(
-      `${B} prompts of up to ${S} tokens are too many for this adapter: give at most ${most}`,
+      `${B} prompts of up to ${T} tokens, in texts of up to ${S}, are too many for this adapter: ` +
+        `give at most ${most}`,
     );
   }
 }
