@@ -133,11 +133,5 @@ export function orFolder(error: unknown, name: string): unknown {
   if (!(error instanceof HubError) || !["unknown", "unreachable"].includes(error.kind)) {
     return error;
   }
-  return new HubError(
-    error.kind,
-    `${error.message}; nor is there a local folder ${resolve(name)}`,
-    {
-      cause: error,
-    },
-  );
+  return error.within((what) => `${what}; nor is there a local folder ${resolve(name)}`);
 }

@@ -74,7 +74,7 @@ export async function openText(name: string, options: TextOptions = {}): Promise
   };
   if (Object.hasOwn(EMBEDDED, name)) return whole(memoryText(name, EMBEDDED[name]()));
   if (Object.hasOwn(NAMED_TEXTS, name)) {
-    return whole(memoryText(name, await namedText(NAMED_TEXTS[name])));
+    return whole(memoryText(name, await namedText(NAMED_TEXTS[name], { signal: options.signal })));
   }
   const dataset = DATASETS.get(name);
   if (dataset !== undefined) {

@@ -7,7 +7,8 @@ import type { Gpt2Config } from "../gpt2/config.ts";
 import type { LiveHeads } from "../gpt2/layout.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type MemoryPart, type MemoryPlan, planTraining } from "../optim/memory.ts";
-import { byteCount, count, plural } from "../report/theme.ts";
+import { count, plural } from "../report/theme.ts";
+import { byteCount } from "../units.ts";
 import type { Allocation } from "./allocate.ts";
 
 /** A plan of so many bytes is told as a table, a smaller one in a line. */
