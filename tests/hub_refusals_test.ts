@@ -94,7 +94,10 @@ Deno.test(
       assert.equal(server.log.length, 1, "what does not pass is not tried again");
     }
     server.fault = () => new Response("<html>Please log in to the network", { status: 200 });
-    await refuses(hubFile({ ...place, repo: "some/portal" }), /does not answer as the hub does/);
+    await refuses(
+      hubFile({ ...place, repo: "some/portal" }),
+      /does not answer as the hub does: .*; check HF_ENDPOINT/,
+    );
     for (const name of ["../x", "a/b/c", "a--b/c", "", "a b/c", "x.git", "-a/b"]) {
       await refuses(hubFile({ ...place, repo: name }), /called owner\/name/);
     }

@@ -7,7 +7,7 @@
 import { isSystemError } from "../errors.ts";
 import { hubLibrary } from "./deps.ts";
 import { checkEntry, checkHubPath, COMMIT, type HubCache, sizeOf } from "./hub_cache.ts";
-import { type HubClient, HubError } from "./hub_http.ts";
+import { type HubClient, HubError, PORTAL } from "./hub_http.ts";
 import type { HubEntry, HubOptions } from "./hub_types.ts";
 
 /** How often the first question is asked: a wrong name, or no network, is soon said. */
@@ -100,6 +100,7 @@ async function askCommit({ client }: Context, kept: boolean): Promise<string> {
   throw new HubError(
     "unreachable",
     `${endpoint} does not answer as the hub does: no commit of ${name}`,
+    { advice: PORTAL },
   );
 }
 

@@ -43,6 +43,9 @@ export interface AskedRepo {
   readonly revision: string;
 }
 
+/** What to do where something else than the hub answers. */
+export const PORTAL = "check HF_ENDPOINT, and whether the network wants you to log in";
+
 /** Statuses that pass. */
 const PASSING = [408, 425, 429, 500, 502, 503, 504];
 
@@ -116,14 +119,12 @@ export class HubClient {
     if (cause instanceof HubError) return cause;
     if (cause instanceof SyntaxError) {
       const what = `${this.settings.endpoint} does not answer as the hub does`;
-      return new HubError("unreachable", `${what}: ${cause.message}`, { cause });
+      return new HubError("unreachable", `${what}: ${cause.message}`, { advice: PORTAL, cause });
     }
-    return new PassingError(
-      `${this.settings.endpoint} cannot be reached: ${
-        reasonOf(cause)
-      }; check the network connection`,
-      { cause },
-    );
+    return new PassingError(`${this.settings.endpoint} cannot be reached: ${reasonOf(cause)}`, {
+      advice: "check the network connection",
+      cause,
+    });
   }
 
   /**
