@@ -116,9 +116,6 @@ export async function tokenise(
     tokens[split] = keeps
       ? await kept(of, hashes, tokenizer, options)
       : await gathered(encodePieces(tokenizer, textOf(of, options)));
-    if (tokens[split].length === 0) {
-      throw new RangeError(`${of[0].name} is empty: give a file with text in it`);
-    }
   }
   if (tokens.train === undefined) throw new TypeError(`${name} has no split train`);
   return { splits: tokens as SplitTokens, files };
