@@ -88,11 +88,14 @@ Deno.test("a cache that has no room, or takes nothing, is refused before anythin
     const url = `http://127.0.0.1:${server.addr.port}/input.txt`;
     const named = { name: "play", url, size: TEXT.length, sha256: await sha256(TEXT) };
     const folder = join(dir, "new");
-    await assert.rejects(() => namedText(named, { folder, freeSpace: async () => 1e6 }), {
-      name: "TypeError",
-      message: `play needs 1.0 MB more, and the disk of ${folder} has 1.0 MB left: ` +
-        "make room there, or name another folder by POLLARD_CACHE",
-    });
+    await assert.rejects(
+      () => namedText(named, { folder, freeSpace: () => Promise.resolve(1e6) }),
+      {
+        name: "TypeError",
+        message: `play needs 1.0 MB more, and the disk of ${folder} has 1.0 MB left: ` +
+          "make room there, or name another folder by POLLARD_CACHE",
+      },
+    );
     await assert.rejects(Deno.stat(folder), Deno.errors.NotFound);
     const file = join(dir, "file");
     await Deno.writeTextFile(file, "in the way");

@@ -6,7 +6,7 @@
 import type { Gpt2Config } from "../gpt2/config.ts";
 import type { LiveHeads } from "../gpt2/layout.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type MemoryPart, type MemoryPlan, planTraining } from "../optim/memory.ts";
+import { type MemoryPart, type MemoryPlan, planModels } from "../optim/memory.ts";
 import { count, plural } from "../report/theme.ts";
 import { byteCount } from "../units.ts";
 import type { Allocation } from "./allocate.ts";
@@ -35,7 +35,7 @@ export function memoryLimit({ info }: Gpu): number | undefined {
 }
 
 /**
- * Plans what a run allocates.
+ * Plans what a run allocates, or what forward passes do.
  *
  * @param most Bytes there are; {@linkcode memoryLimit} unless given.
  * @throws {RangeError} If it does not fit, naming the largest batch and sequence that would.
@@ -48,7 +48,8 @@ export function planMemory(
 ): MemoryPlan {
   const plan = attempt(gpu, model, allocation, most);
   if (typeof plan !== "string") return plan;
-  const { B, T, recompute, lengthOption = "max_length", accumulate = 1 } = allocation;
+  const { B, T, recompute, lengthOption = "max_length", accumulate = 1, training = true } =
+    allocation;
   const fits = (change: Partial<Allocation>) =>
     typeof attempt(gpu, model, { ...allocation, ...change }, most) !== "string";
   const batch = largest(B - 1, (B) => fits({ B }));
@@ -58,16 +59,24 @@ export function planMemory(
     ...batch > 0 ? [`batch_size ${batch}`] : [],
     ...length > 1 ? [`${lengthOption} ${length}`] : [],
     ...alone > 1 ? [`batch_size 1 with ${lengthOption} ${alone}`] : [],
-    ...!recompute && fits({ recompute: true }) ? ["recompute"] : [],
+    ...training && !recompute && fits({ recompute: true }) ? ["recompute"] : [],
   ];
   const divisor = largestDivisor(B, batch);
   const alike = `batch_size ${divisor} with gradient_accumulation_steps ${
     B / divisor * accumulate
   }`;
-  const advice = ways.length > 0
-    ? `what fits: ${ways.join(", or ")}` + (batch > 0 ? `; ${alike} trains alike` : "")
-    : "no batch of this model fits: take a smaller model, or another adapter";
-  throw new RangeError(`${plan}; ${advice}`);
+  if (ways.length === 0) {
+    // what stands in the way of the smallest batch tells more than what a larger one needs
+    const smallest = attempt(gpu, model, { ...allocation, B: 1, T: 1 }, most);
+    throw new RangeError(
+      `${typeof smallest === "string" ? smallest : plan}; no batch of this model fits: take a ` +
+        "smaller model, or another adapter",
+    );
+  }
+  throw new RangeError(
+    `${plan}; what fits: ${ways.join(", or ")}` +
+      (training && batch > 0 ? `; ${alike} trains alike` : ""),
+  );
 }
 
 /** The plan, or why it does not fit. */
@@ -79,12 +88,12 @@ function attempt(
 ): MemoryPlan | string {
   let plan: MemoryPlan;
   try {
-    plan = planTraining(gpu, model, allocation);
+    plan = planModels(gpu, model, allocation);
   } catch (error) {
     if (error instanceof RangeError) return error.message;
     throw error;
   }
-  const { B, T } = allocation;
+  const { B, T, training = true } = allocation;
   const { largest_binding: bound, binding_limit, largest_buffer: buffer, buffer_limit } = plan;
   const too = (what: string) => `batch_size ${B} x ${T} tokens does not fit: ${what}`;
   if (bound.bytes > binding_limit) {
@@ -101,8 +110,8 @@ function attempt(
   }
   if (plan.bytes > most) {
     return too(
-      `${plural(plan.models, "model")} in training would take ${byteCount(plan.bytes)}, and ` +
-        `${byteCount(most)} are free`,
+      `${plural(plan.models, "model")}${training ? " in training" : ""} would take ` +
+        `${byteCount(plan.bytes)}, and ${byteCount(most)} are free`,
     );
   }
   return plan;
