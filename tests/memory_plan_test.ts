@@ -7,6 +7,7 @@ import { Activations } from "../src/gpt2/activations.ts";
 import { compactWeights, initWeights } from "../src/gpt2/checkpoint.ts";
 import { makeConfig } from "../src/gpt2/config.ts";
 import { allHeads, type LiveHeads } from "../src/gpt2/layout.ts";
+import { Generator } from "../src/gpt2/generate.ts";
 import { Gpt2 } from "../src/gpt2/model.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { planModels } from "../src/optim/memory.ts";
@@ -125,6 +126,21 @@ Deno.test("forward passes alone are planned as they are allocated, without gradi
   const bytes = gpu.bytes - before;
   assert.ok(bytes >= own && bytes <= own + 10 * 65536, `${bytes}: ${own}`);
   assert.ok(!plan.parts.some(({ what }) => /gradients|moments/.test(what)));
+});
+
+Deno.test("the plan of a text's writing covers what is allocated for it", async () => {
+  const plan = planModels(gpu, { config, live: full }, {
+    ...{ B: 3, T: 160, models: 1, training: false, cached: true },
+  });
+  const before = gpu.bytes;
+  using model = new Gpt2(gpu, config, weights);
+  using generator = new Generator(model);
+  const prompts = Array.from({ length: 3 }, () => new Uint32Array(16));
+  await generator.generate({ prompts, maxNewTokens: 144, seed: 1, stop: 0, until: () => true });
+  const bytes = gpu.bytes - before, [cache] = plan.parts.slice(2);
+  assert.deepEqual(cache, { what: "keys and values", bytes: 3 * (3 * 160 * 2 * 128) * 4 });
+  assert.ok(bytes <= plan.bytes + 10 * 65536, `${bytes} of ${plan.bytes}`);
+  assert.ok(bytes >= plan.parts[0].bytes + cache.bytes, `${bytes}`);
 });
 
 Deno.test("evaluating and generating refuse what does not fit, before anything is allocated", async () => {

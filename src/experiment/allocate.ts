@@ -22,6 +22,8 @@ export interface Allocation {
   recompute?: boolean;
   /** Whether models are trained; true unless given. */
   training?: boolean;
+  /** Whether keys and values are kept, to write text; false unless given. */
+  cached?: boolean;
   /** What the command calls T; `max_length` unless given. */
   lengthOption?: string;
 }
@@ -34,7 +36,7 @@ export interface Allocation {
 export function allocateModels(
   gpu: Gpu,
   { model: { config, live, weights } }: Materials,
-  { models, ...options }: Omit<Allocation, "training">,
+  { models, ...options }: Omit<Allocation, "training" | "cached">,
 ): DisposableStack & { arms: Arm[] } {
   using owned = new DisposableStack();
   const arms = Array.from(
@@ -54,7 +56,7 @@ export function allocateModels(
 export async function tryAllocating(
   gpu: Gpu,
   materials: Materials,
-  allocation: Omit<Allocation, "training">,
+  allocation: Omit<Allocation, "training" | "cached">,
   listeners: Parameters<typeof tellMemory>[1] = {},
 ): Promise<void> {
   tellMemory(planMemory(gpu, materials.model, allocation), listeners);

@@ -81,7 +81,7 @@ export async function continueTexts(
   planMemory(gpu, { config, live }, {
     B: prompts.length,
     T: Math.max(...encoded.map(({ length }) => length)) + max_new_tokens,
-    ...{ models: 1, training: false },
+    ...{ models: 1, training: false, cached: true },
     lengthOption: "prompt and max_new_tokens together",
   });
   using model = new Gpt2(gpu, config, weights, live);
