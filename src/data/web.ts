@@ -44,7 +44,7 @@ export async function fetchPage(
         pieces.push(piece);
       }
     }
-    return { ok, status, bytes: await new Blob(pieces).bytes() };
+    return { ok, status, bytes: new Uint8Array(await new Blob(pieces).arrayBuffer()) };
   } catch (cause) {
     signal?.throwIfAborted();
     throw new TypeError(`${url} cannot be reached: ${reasonOf(cause)}`, { cause });
