@@ -1,7 +1,7 @@
 /** The plan of memory against what is really allocated and bound, and what is said where it does not fit. */
 import assert from "node:assert/strict";
 import type { Tokenizer } from "../src/data/tokenizer.ts";
-import { continueText } from "../src/experiment/continue_text.ts";
+import { continueTexts } from "../src/experiment/continue_text.ts";
 import { evaluateText } from "../src/experiment/evaluate_text.ts";
 import { Activations } from "../src/gpt2/activations.ts";
 import { compactWeights, initWeights } from "../src/gpt2/checkpoint.ts";
@@ -149,12 +149,14 @@ Deno.test("evaluating and generating refuse what does not fit, before anything i
   assert.ok(weights.get("h.0.mlp.c_fc.weight")!.byteLength > maxBinding);
   const loaded = { config, live: full, weights, form: "padded" as const };
   const tokenizer = { encode: () => tokens.subarray(0, 8) } as unknown as Tokenizer;
-  const drawing = { temperature: 0, top_k: 0, top_p: 1, seed: 1, max_new_tokens: 4, prompt: "a" };
+  const drawing = { temperature: 0, top_k: 0, top_p: 1, seed: 1, max_new_tokens: 4 };
   using strict = await Gpu.open({ maxBinding, serial: false });
   const matrix =
     /: h\.0\.mlp\.c_fc\.weight would bind 0\.3 MB at once, .* no batch of this model fits/;
   await assert.rejects(evaluateText(strict, loaded, tokens, { maxLength: 64 }), matrix);
-  await assert.rejects(continueText(strict, { ...loaded, tokenizer }, drawing), matrix);
+  const write = (device: Gpu, prompts: string[]) =>
+    continueTexts(device, { ...loaded, tokenizer }, { ...drawing, prompts });
+  await assert.rejects(write(strict, ["a"]), matrix);
   assert.equal(strict.bytes, 0);
 
   using serial = await Gpu.open({ maxBinding, serial: true });
@@ -166,6 +168,10 @@ Deno.test("evaluating and generating refuse what does not fit, before anything i
       "adapter binds 0.2 MB; what fits: batch_size 1, or max_length 48",
   });
   assert.equal(serial.bytes, 0);
+  await assert.rejects(
+    write(serial, Array(10).fill("a")),
+    /^RangeError: prompts 10 x 12 tokens does not fit: fc would bind .*; what fits: prompts 8, or prompt/,
+  );
   const { predicted } = await evaluateText(serial, loaded, tokens, { ...sizes, batchSize: 1 });
   assert.ok(predicted > 150, "what is said to fit does");
   assert.throws(

@@ -26,6 +26,8 @@ export interface Allocation {
   cached?: boolean;
   /** What the command calls T; `max_length` unless given. */
   lengthOption?: string;
+  /** What the command calls B; `batch_size` unless given. */
+  batchOption?: string;
 }
 
 /**

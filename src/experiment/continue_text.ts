@@ -78,11 +78,11 @@ export async function continueTexts(
   });
   const { eos } = tokenizer;
   const streams = prompts.map(() => new TextStream(tokenizer, stop));
+  const longest = Math.max(1, ...encoded.map(({ length }) => length));
   planMemory(gpu, { config, live }, {
-    B: prompts.length,
-    T: Math.max(...encoded.map(({ length }) => length)) + max_new_tokens,
-    ...{ models: 1, training: false, cached: true },
-    lengthOption: "prompt and max_new_tokens together",
+    ...{ B: Math.max(1, prompts.length), T: longest + max_new_tokens, models: 1 },
+    ...{ training: false, cached: true },
+    ...{ batchOption: "prompts", lengthOption: "prompt and max_new_tokens together" },
   });
   using model = new Gpt2(gpu, config, weights, live);
   using generator = new Generator(model);

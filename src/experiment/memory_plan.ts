@@ -48,17 +48,17 @@ export function planMemory(
 ): MemoryPlan {
   const plan = attempt(gpu, model, allocation, most);
   if (typeof plan !== "string") return plan;
-  const { B, T, recompute, lengthOption = "max_length", accumulate = 1, training = true } =
-    allocation;
+  const { B, T, recompute, accumulate = 1, training = true } = allocation;
+  const { lengthOption = "max_length", batchOption = "batch_size" } = allocation;
   const fits = (change: Partial<Allocation>) =>
     typeof attempt(gpu, model, { ...allocation, ...change }, most) !== "string";
   const batch = largest(B - 1, (B) => fits({ B }));
   const length = largest(T - 1, (T) => fits({ T }));
   const alone = batch === 0 && length < 2 ? largest(T - 1, (T) => fits({ B: 1, T })) : 0;
   const ways = [
-    ...batch > 0 ? [`batch_size ${batch}`] : [],
+    ...batch > 0 ? [`${batchOption} ${batch}`] : [],
     ...length > 1 ? [`${lengthOption} ${length}`] : [],
-    ...alone > 1 ? [`batch_size 1 with ${lengthOption} ${alone}`] : [],
+    ...alone > 1 ? [`${batchOption} 1 with ${lengthOption} ${alone}`] : [],
     ...training && !recompute && fits({ recompute: true }) ? ["recompute"] : [],
   ];
   const divisor = largestDivisor(B, batch);
@@ -93,9 +93,9 @@ function attempt(
     if (error instanceof RangeError) return error.message;
     throw error;
   }
-  const { B, T, training = true } = allocation;
+  const { B, T, training = true, batchOption = "batch_size" } = allocation;
   const { largest_binding: bound, binding_limit, largest_buffer: buffer, buffer_limit } = plan;
-  const too = (what: string) => `batch_size ${B} x ${T} tokens does not fit: ${what}`;
+  const too = (what: string) => `${batchOption} ${B} x ${T} tokens does not fit: ${what}`;
   if (bound.bytes > binding_limit) {
     return too(
       `${bound.what} would bind ${byteCount(bound.bytes)} at once, and this adapter binds ` +
