@@ -7,6 +7,7 @@ import { sha256 } from "../src/data/files.ts";
 import { boundParts } from "../src/data/parts.ts";
 import { openText } from "../src/data/text_source.ts";
 import { fixtureUrl, loadFixtureJson } from "./fixtures.ts";
+import { withEnv } from "./hub_ground.ts";
 import { HubServer } from "./hub_server.ts";
 
 const rows: string[] = loadFixtureJson("texts/rows.json");
@@ -256,13 +257,7 @@ inFolder("wikitext comes from the hub, once, with its own splits", async (dir) =
       ...files("wikitext-103-raw-v1", ["train-00000-of-00002", "train-00001-of-00002"]),
     ]),
   );
-  const variables = ["HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HUB_CACHE"]
-    .concat(["HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_OFFLINE"]);
-  const before = variables.map((name) => [name, Deno.env.get(name)] as const);
-  variables.forEach((name) => Deno.env.delete(name));
-  Deno.env.set("HF_HOME", dir);
-  Deno.env.set("HF_ENDPOINT", server.url);
-  try {
+  await withEnv({ HF_HOME: dir, HF_ENDPOINT: server.url }, async () => {
     const small = await openText("wikitext");
     assert.deepEqual([small.config, small.hasSplits], ["wikitext-2-raw-v1", true]);
     assert.deepEqual(small.hub, { repo: "Salesforce/wikitext", revision: "main", commit });
@@ -290,10 +285,5 @@ inFolder("wikitext comes from the hub, once, with its own splits", async (dir) =
       name: "TypeError",
       message: /Salesforce\/wikitext/,
     });
-  } finally {
-    for (const [name, value] of before) {
-      if (value === undefined) Deno.env.delete(name);
-      else Deno.env.set(name, value);
-    }
-  }
+  });
 });
