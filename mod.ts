@@ -62,6 +62,7 @@ export {
 export { Tokenizer } from "./src/data/tokenizer.ts";
 export { type Corpus, loadText, type LoadTextOptions } from "./src/data/corpora.ts";
 export { openText, type TextOptions, type TextSource } from "./src/data/text_source.ts";
+export { type FreeSpace } from "./src/data/disk_space.ts";
 export { type HubCommit } from "./src/data/datasets.ts";
 export { ROW_SEPARATOR, type TextFile } from "./src/data/text_files.ts";
 export { type Reading } from "./src/data/utf8.ts";

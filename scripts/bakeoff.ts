@@ -25,6 +25,7 @@ import {
   bakeoff,
   BAKEOFF_LEVELS,
   type BakeoffProgress,
+  checkBakeoff,
   prepareBakeoff,
 } from "../src/experiment/bakeoff.ts";
 import { DEFAULTS } from "../src/experiment/options.ts";
@@ -82,11 +83,10 @@ await runMain(async (signal) => {
   const { output_dir, json, live: port, ...given } = parseCommand(command);
   using live = openLive(port);
   const { gpu, options, materials, dir } = await preparing(async () => {
-    const prepared = await prepareBakeoff(given, {
-      signal,
-      onMessage: (line) => console.error(line),
-    });
+    const listeners = { signal, onMessage: (line: string) => console.error(line) };
+    const prepared = await prepareBakeoff(given, listeners);
     const gpu = await Gpu.open();
+    await checkBakeoff(gpu, prepared.options, prepared.materials, listeners);
     return { gpu, ...prepared, dir: await newFolder(output_dir, shortName(given.model_name)) };
   });
   using _gpu = gpu;

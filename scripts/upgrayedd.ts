@@ -22,8 +22,9 @@ import { integrationOf } from "../src/experiment/upgrade_options.ts";
 import { checkIntegrationOptions } from "../src/experiment/integration_options.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { integrationVerdict } from "../src/report/integration.ts";
-import { byteCount, count, duration } from "../src/report/theme.ts";
+import { count, duration } from "../src/report/theme.ts";
 import { writeReport } from "../src/report/write.ts";
+import { byteCount } from "../src/units.ts";
 
 await runMain(async (signal) => {
   const command = await parseUpgrade();

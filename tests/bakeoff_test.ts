@@ -1,6 +1,12 @@
 /** The bake-off on a tiny model: what it measures, what it draws, and that it can be stopped. */
 import assert from "node:assert/strict";
-import { bakeoff, type BakeoffProgress, prepareBakeoff } from "../src/experiment/bakeoff.ts";
+import {
+  bakeoff,
+  type BakeoffProgress,
+  checkBakeoff,
+  prepareBakeoff,
+} from "../src/experiment/bakeoff.ts";
+import { Gpu } from "../src/gpu/device.ts";
 import { pearson, ranks, spearman } from "../src/plasticity/rank.ts";
 import { pageHtml } from "../src/report/document.ts";
 import { bakeoffRows, bakeoffVerdict, renderBakeoff } from "../src/report/bakeoff.ts";
@@ -79,4 +85,17 @@ Deno.test("a bake-off can be stopped", async () => {
   }, stop.signal);
   await assert.rejects(() => run, { name: "AbortError" });
   assert.equal(gpu.bytes, bytes);
+});
+
+Deno.test("a model that does not fit on the adapter is refused before anything is written", async () => {
+  using small = await Gpu.open({ maxBinding: 10_000 });
+  const { options, materials } = prepared;
+  await assert.rejects(checkBakeoff(small, options, materials), {
+    name: "RangeError",
+    message: /would bind .* kB at once, and this adapter binds 10\.0 kB/,
+  });
+  const before = gpu.bytes, said: string[] = [];
+  await checkBakeoff(gpu, options, materials, { onMessage: (line) => said.push(line) });
+  assert.match(said.join(), /^memory: [\d.]+ MB for 1 model of [\d,]+ parameters in training/);
+  assert.equal(gpu.bytes, before);
 });

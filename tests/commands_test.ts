@@ -174,6 +174,11 @@ const REFUSED: [string, string[], RegExp][] = [
   ],
   ["evaluate", ["--text_file", "moby_dick", "--model_name", "no-such-model"], /no-such-model/],
   ["evaluate", ["--text_file", "moby_dick", "--frobnicate"], /frobnicate/],
+  [
+    "evaluate",
+    ["--text_file", fixtureUrl("texts/rows-snappy.parquet").pathname, "--text_column", "body"],
+    /has no column body: it has id, text, same, maybe, words; name one of them as text_column/,
+  ],
   ["generate", ["--max_new_tokens", "500"], /max_new_tokens must be at most \d+/],
   ["generate", ["--temperature", "-1"], /temperature/],
   ["generate", ["--repetition_penalty", "0"], /repetition_penalty must be above 0/],
@@ -241,6 +246,7 @@ const REFUSED: [string, string[], RegExp][] = [
     /at most the model's 128 positions long: 999/,
   ],
   ["upgrayedd", ["--json-config", "none.json"], /no file at none\.json/],
+  ["bakeoff", ["--batch_size", "600"], /batch_size 600 x max_length 64 is too much/],
   ["bakeoff", ["--max_length", "999"], /at most the model's 128 positions long: 999 tokens/],
 ];
 

@@ -1,5 +1,6 @@
 /** The device layer: adapters that will not do, errors that must not be lost, devices that are. */
 import assert from "node:assert/strict";
+import { isInputError, preparing } from "../src/errors.ts";
 import { DeviceLostError, Gpu, GpuError } from "../src/gpu/device.ts";
 import { flatGrid, Plan } from "../src/gpu/kernel.ts";
 import { expand } from "../src/gpu/template.ts";
@@ -78,6 +79,22 @@ Deno.test("a lost device is told, not waited for", async () => {
   await own.device.lost;
   await assert.rejects(() => download(own, tensor), DeviceLostError);
   assert.throws(() => makeTensor(own, "more", 16), DeviceLostError);
+});
+
+Deno.test("memory that runs out is called that, whatever else it spoils", async () => {
+  using own = await Gpu.open();
+  const report = (error: GPUError) =>
+    own.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));
+  report(new GPUValidationError("a buffer is invalid"));
+  report(new GPUOutOfMemoryError("Not enough memory left."));
+  const check = () => preparing(() => own.check());
+  assert.throws(check, (error: Error) => {
+    assert.equal(error.name, "GpuError");
+    assert.match(error.message, /out of memory: take a smaller model, batch_size .*\(Not enough/);
+    assert.ok(isInputError(error));
+    return true;
+  });
+  own.check();
 });
 
 Deno.test("tensors: bytes are counted, slices and uploads stay inside", () => {

@@ -144,7 +144,10 @@ Deno.test("export refuses what it cannot do, and leaves everything as it was", a
     [[modelDir], /output is needed/],
     [[modelDir, "--output", join(dir, "x"), "--form", "dense"], /form must be one of padded, comp/],
     [[join(dir, "none"), "--output", join(dir, "x")], /no folder at/],
-    [[modelDir, "--output", join(dir, "no", "x")], /NotFound/],
+    [
+      [modelDir, "--output", join(dir, "no", "x")],
+      /a model cannot be written to .*name another folder/,
+    ],
     [[modelDir, "--output", run.dir], /left alone/],
   ];
   for (const [args, message] of refused) {
@@ -158,6 +161,12 @@ Deno.test("export refuses what it cannot do, and leaves everything as it was", a
   await assert.rejects(exportModel(empty, { form: "padded", output: join(dir, "x") }), {
     name: "NotFound",
     message: /whose model is not there yet/,
+  });
+  const full = { output: join(dir, "x"), freeSpace: () => Promise.resolve(1e6) };
+  await assert.rejects(exportModel(modelDir, { form: "padded", ...full }), {
+    name: "TypeError",
+    message:
+      /the model needs 1\.2 MB more, and the disk of .*x has 1\.0 MB left: make room, or name/,
   });
   await assert.rejects(Deno.stat(join(dir, "x")), { name: "NotFound" });
 });

@@ -11,7 +11,7 @@ import { forward, logitsForward } from "../src/gpt2/forward.ts";
 import { Plan, submit } from "../src/gpu/kernel.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { download } from "../src/gpu/tensor.ts";
-import { planTraining } from "../src/optim/memory.ts";
+import { planModels } from "../src/optim/memory.ts";
 import type { MeasuredHeads } from "../src/optim/measured_heads.ts";
 import { Trainer } from "../src/optim/trainer.ts";
 import { assertClose, assertRelativeL2 } from "./close.ts";
@@ -101,7 +101,7 @@ Deno.test("a step of a GPT-2 of 124M's shape equals transformers', bound in piec
   using model = new Gpt2(gpu, config, weights);
   assert.ok(model.param("wte.weight").size * 4 > gpu.maxBinding, "the token table must be cut");
   using trainer = new Trainer(model, { B, T });
-  const plan = planTraining(gpu, model, { B, T, models: 1 });
+  const plan = planModels(gpu, model, { B, T, models: 1 });
   const shared = plan.shared.reduce((sum, part) => sum + part.bytes, 0);
   assert.ok(gpu.bytes >= plan.bytes - shared && gpu.bytes < plan.bytes + 1e6, `${gpu.bytes}`);
   const columns = integers(reference, "columns");

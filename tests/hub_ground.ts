@@ -15,36 +15,47 @@ export const README = "# A model\n";
 /** Quick, so that tests are; as many tries as in use. */
 export const patience = { firstMs: 10, mostMs: 2000 };
 
-/** Variables that decide what is asked; those that are not named are unset. */
-async function withEnv(values: Record<string, string>, action: () => Promise<void>): Promise<void> {
-  const names = [
-    "HF_HOME",
-    "HF_HUB_CACHE",
-    "HUGGINGFACE_HUB_CACHE",
-    "HF_ENDPOINT",
-    "HF_TOKEN",
-    "HUGGING_FACE_HUB_TOKEN",
-    "HF_TOKEN_PATH",
-    "HF_HUB_OFFLINE",
-    "TRANSFORMERS_OFFLINE",
-    "HF_HUB_DISABLE_SYMLINKS",
-    "HF_HUB_DISABLE_IMPLICIT_TOKEN",
-    "HF_HUB_ETAG_TIMEOUT",
-    "HF_HUB_DOWNLOAD_TIMEOUT",
-  ];
-  const before = names.map((name) => [name, Deno.env.get(name)] as const);
-  for (const name of names) {
-    if (values[name] === undefined) Deno.env.delete(name);
-    else Deno.env.set(name, values[name]);
-  }
+/** Variables that decide what is asked. */
+const VARIABLES = [
+  "HF_HOME",
+  "HF_HUB_CACHE",
+  "HUGGINGFACE_HUB_CACHE",
+  "HF_ENDPOINT",
+  "HF_TOKEN",
+  "HUGGING_FACE_HUB_TOKEN",
+  "HF_TOKEN_PATH",
+  "HF_HUB_OFFLINE",
+  "TRANSFORMERS_OFFLINE",
+  "HF_HUB_DISABLE_SYMLINKS",
+  "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+  "HF_HUB_ETAG_TIMEOUT",
+  "HF_HUB_DOWNLOAD_TIMEOUT",
+];
+
+/**
+ * Runs an action with variables of its own, of which those that are not given are unset. The process's
+ * stay as they are: files of tests run side by side in it.
+ */
+export async function withEnv(
+  values: Record<string, string>,
+  action: () => Promise<void>,
+): Promise<void> {
+  const { get, set, delete: unset } = Deno.env;
+  const own = new Map(Object.entries(values));
+  const isOwn = (name: string) => VARIABLES.includes(name) || own.has(name);
+  Deno.env.get = (name) => isOwn(name) ? own.get(name) : get.call(Deno.env, name);
+  Deno.env.set = (name, value) => void own.set(name, value);
+  Deno.env.delete = (name) => void own.delete(name);
   try {
     await action();
   } finally {
-    for (const [name, value] of before) {
-      if (value === undefined) Deno.env.delete(name);
-      else Deno.env.set(name, value);
-    }
+    Object.assign(Deno.env, { get, set, delete: unset });
   }
+}
+
+/** The variables of {@linkcode withEnv} as they are now, for another process. */
+export function envNow(): Record<string, string> {
+  return Object.fromEntries(VARIABLES.map((name) => [name, Deno.env.get(name) ?? ""]));
 }
 
 /** What a test gets. */

@@ -138,7 +138,10 @@ Deno.test(
     );
     await refuses(loadModel("someone/tiny@v9"), /someone\/tiny has no revision v9/);
     server.fault = () => error(503, "Down");
-    await refuses(loadModel("runs/none"), /answers 503; nor is there a local folder/);
+    await refuses(
+      loadModel("runs/none"),
+      /answers 503; nor is there a local folder .*none; try again later$/,
+    );
   }),
 );
 
@@ -274,5 +277,28 @@ Deno.test(
           `in the cache (commit ${commit})\n`,
       shown,
     );
+  }),
+);
+
+Deno.test(
+  "a model that memory cannot hold is refused before it is downloaded or read",
+  withHubServer(async ({ server }) => {
+    server.commit("someone/tiny", files);
+    const { systemMemoryInfo } = Deno;
+    Deno.systemMemoryInfo = () => ({ ...systemMemoryInfo(), available: 100_000, swapFree: 44_000 });
+    try {
+      const message =
+        /tiny.* has 36,096 parameters, which take 0\.1 MB of memory when .*, and 0\.1 MB are free: take a/;
+      await assert.rejects(loadModel("someone/tiny"), { name: "RangeError", message });
+      assert.deepEqual(downloaded(server), ["config.json"]);
+      await assert.rejects(loadModel(tiny.modelDir), { name: "RangeError", message });
+      Deno.systemMemoryInfo = () => {
+        throw new Deno.errors.NotCapable("sys");
+      };
+      await loadModel(tiny.modelDir);
+    } finally {
+      Deno.systemMemoryInfo = systemMemoryInfo;
+    }
+    await loadModel("someone/tiny");
   }),
 );

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { hubFile, hubSnapshot } from "../src/data/hub.ts";
+import { hubFile, hubSnapshot, withHub } from "../src/data/hub.ts";
 import {
   answers,
   BIG,
+  bigHash,
   blobs,
   files,
+  patience,
   place,
+  ranges,
   README,
   refuses,
   repo,
@@ -91,7 +94,10 @@ Deno.test(
       assert.equal(server.log.length, 1, "what does not pass is not tried again");
     }
     server.fault = () => new Response("<html>Please log in to the network", { status: 200 });
-    await refuses(hubFile({ ...place, repo: "some/portal" }), /does not answer as the hub does/);
+    await refuses(
+      hubFile({ ...place, repo: "some/portal" }),
+      /does not answer as the hub does: .*; check HF_ENDPOINT/,
+    );
     for (const name of ["../x", "a/b/c", "a--b/c", "", "a b/c", "x.git", "-a/b"]) {
       await refuses(hubFile({ ...place, repo: name }), /called owner\/name/);
     }
@@ -168,7 +174,7 @@ Deno.test(
     assert.equal(await hubFile({ ...place, revision: first }), path);
     await refuses(
       hubFile({ ...place, revision: "v2" }),
-      /tiny@v2 is not in the cache .*HF_HUB_OFFLINE/,
+      /tiny@v2 is not in the cache .*HF_HUB_OFFLINE is set, .*; unset it to download$/,
     );
     await refuses(
       hubFile({ ...place, revision: "0".repeat(40) }),
@@ -177,12 +183,15 @@ Deno.test(
     await refuses(hubFile({ ...place, repo: "some/other" }), /HF_HUB_OFFLINE/);
     assert.deepEqual(server.log, [], "offline nothing is asked");
     Deno.env.delete("HF_HUB_OFFLINE");
+    Deno.env.set("TRANSFORMERS_OFFLINE", "1");
+    await refuses(hubFile({ ...place, repo: "some/other" }), /and TRANSFORMERS_OFFLINE is set/);
+    Deno.env.delete("TRANSFORMERS_OFFLINE");
 
     await server[Symbol.asyncDispose](); // nobody is there any more
     assert.equal(await hubFile({ ...place, revision: first }), path);
     await refuses(
       hubFile({ ...place, repo: "some/other" }),
-      /127\.0\.0\.1:\d+ cannot be reached: client error \(Connect\)/,
+      /127\.0\.0\.1:\d+ cannot be reached: client error \(Connect\).*; check the network connection$/,
     );
     Deno.env.set("HF_ENDPOINT", "huggingface.co");
     await refuses(hubFile(place), /HF_ENDPOINT must be an address/);
@@ -221,7 +230,7 @@ Deno.test(
     await Deno.writeTextFile(join(home, "file"), "");
     await refuses(
       hubFile(place),
-      /the cache .*file cannot be used: .*set HF_HUB_CACHE to a folder/,
+      /the cache .*file cannot be used: .*set HF_HOME or HF_HUB_CACHE to a folder/,
     );
     assert.equal(await Deno.readTextFile(join(home, "file")), "");
 
@@ -240,9 +249,69 @@ Deno.test(
     server.lies.set("sub/model.safetensors", { size: 2 ** 52 });
     await refuses(
       hubFile(place),
-      /tiny needs 4503599627 MB more, and the disk of .* MB left: make room/,
+      /tiny needs 4503599\.63 GB more, and the disk of .*--tiny has [\d.]+ [kMG]B left: make room, or set HF_HOME/,
     );
     assert.ok(server.log.every(({ large }) => !large));
     await assert.rejects(blobs(home), Deno.errors.NotFound);
+  }),
+);
+
+Deno.test(
+  "room is counted for what is yet to come, with a margin, and for copies as well",
+  withHubServer(async ({ server, home }) => {
+    server.commit(repo, { ...files, "sub/again.safetensors": BIG });
+    const margin = 1 << 20, [small, large] = ["README.md", "sub/model.safetensors"];
+    const fetchWith = (free: number | undefined) =>
+      withHub({ patience, freeSpace: () => Promise.resolve(free) }, () => hubSnapshot({ repo }));
+    const most = BIG.length + README.length + margin;
+    await refuses(fetchWith(most - 1), /tiny needs 1\.3 MB more, and .* has 1\.3 MB left/);
+    Deno.env.set("HF_HUB_DISABLE_SYMLINKS", "1");
+    await refuses(fetchWith(most), /tiny needs 1\.9 MB more/); // three files, and two blobs
+    Deno.env.delete("HF_HUB_DISABLE_SYMLINKS");
+    assert.ok(server.log.every(({ path }) => !path.includes("resolve")), "nothing is begun");
+
+    answers(server, (range) => send(BIG, range, 100_000), () => error(418, "Teapot"));
+    await refuses(fetchWith(most), /answers 418/);
+    const kept = await Deno.stat(
+      join(home, "hub/models--someone--tiny/blobs", `${bigHash}.incomplete`),
+    );
+    assert.equal(kept.size, 100_000);
+    answers(server, () => undefined);
+    await refuses(fetchWith(BIG.length - 100_000 + margin - 1), /tiny needs 1\.2 MB more/);
+    const { dir } = await fetchWith(BIG.length - 100_000 + margin);
+    await sameBytes(join(dir, large), BIG);
+    assert.equal(await Deno.readTextFile(join(dir, small)), README);
+    await fetchWith(0); // all is there
+  }),
+);
+
+Deno.test(
+  "a disk that fills up on the way: what came is kept, no lock is held, and the next try goes on",
+  withHubServer(async ({ server, home }) => {
+    server.commit(repo, files);
+    const { write } = Deno.FsFile.prototype;
+    let room = 123_456;
+    Deno.FsFile.prototype.write = async function (bytes) {
+      if (room === 0) throw Object.assign(new Error("No space left on device"), { code: "ENOSPC" });
+      const written = await write.call(this, bytes.subarray(0, room));
+      room -= written;
+      return written;
+    };
+    try {
+      await refuses(
+        hubFile(place),
+        /the cache .*hub cannot be used: No space left on device; set HF_HOME or HF_HUB_CACHE/,
+      );
+    } finally {
+      Deno.FsFile.prototype.write = write;
+    }
+    assert.deepEqual(await blobs(home), [`${bigHash}.incomplete`]);
+    const snapshots = join(home, "hub/models--someone--tiny/snapshots");
+    await assert.rejects(Deno.stat(snapshots), Deno.errors.NotFound);
+    ranges(server);
+    await sameBytes(await hubFile(place), BIG);
+    const [range] = ranges(server);
+    assert.match(range!, /^bytes=[1-9]\d*-$/);
+    assert.deepEqual(await blobs(home), [bigHash]);
   }),
 );

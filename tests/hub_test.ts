@@ -6,6 +6,7 @@ import {
   BIG,
   bigHash,
   blobs,
+  envNow,
   files,
   patience,
   place,
@@ -195,7 +196,7 @@ Deno.test(
     const code = `import { hubFile } from ${JSON.stringify(module)};
       console.log(await hubFile(${JSON.stringify({ ...place, patience })}));`;
     const run = async () => {
-      const command = new Deno.Command(Deno.execPath(), { args: ["eval", code] });
+      const command = new Deno.Command(Deno.execPath(), { args: ["eval", code], env: envNow() });
       const { stdout, stderr } = await command.output();
       assert.equal(new TextDecoder().decode(stderr), "");
       return new TextDecoder().decode(stdout).trim();

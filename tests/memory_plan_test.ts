@@ -1,11 +1,16 @@
 /** The plan of memory against what is really allocated and bound, and what is said where it does not fit. */
 import assert from "node:assert/strict";
+import type { Tokenizer } from "../src/data/tokenizer.ts";
+import { continueTexts } from "../src/experiment/continue_text.ts";
+import { evaluateText } from "../src/experiment/evaluate_text.ts";
+import { Activations } from "../src/gpt2/activations.ts";
 import { compactWeights, initWeights } from "../src/gpt2/checkpoint.ts";
 import { makeConfig } from "../src/gpt2/config.ts";
 import { allHeads, type LiveHeads } from "../src/gpt2/layout.ts";
+import { Generator } from "../src/gpt2/generate.ts";
 import { Gpt2 } from "../src/gpt2/model.ts";
 import { Gpu } from "../src/gpu/device.ts";
-import { planTraining } from "../src/optim/memory.ts";
+import { planModels } from "../src/optim/memory.ts";
 import { Trainer } from "../src/optim/trainer.ts";
 import { memoryTable, planMemory, tellMemory } from "../src/experiment/memory_plan.ts";
 import { gpu } from "./gpu.ts";
@@ -20,7 +25,7 @@ for (const live of [full, [[0, 2, 3], [1], [0, 1, 2, 3]]] as LiveHeads[]) {
   for (const recompute of [false, true]) {
     Deno.test(`the plan counts what is allocated: ${live.flat().length} heads, recompute ${recompute}`, () => {
       const options = { B: 4, T: 200, recompute };
-      const plan = planTraining(gpu, { config, live }, { ...options, models: 1 });
+      const plan = planModels(gpu, { config, live }, { ...options, models: 1 });
       const before = gpu.bytes;
       using model = new Gpt2(gpu, config, compactWeights(config, live, weights), live);
       using _trainer = new Trainer(model, options);
@@ -37,8 +42,8 @@ for (const live of [full, [[0, 2, 3], [1], [0, 1, 2, 3]]] as LiveHeads[]) {
 }
 
 Deno.test("a plan's models count each, and share their textures", () => {
-  const one = planTraining(gpu, { config, live: full }, { B: 2, T: 64, models: 1 });
-  const three = planTraining(gpu, { config, live: full }, { B: 2, T: 64, models: 3 });
+  const one = planModels(gpu, { config, live: full }, { B: 2, T: 64, models: 1 });
+  const three = planModels(gpu, { config, live: full }, { B: 2, T: 64, models: 3 });
   const shared = one.shared.reduce((sum, part) => sum + part.bytes, 0);
   assert.equal(three.bytes - shared, 3 * (one.bytes - shared));
 });
@@ -76,8 +81,8 @@ Deno.test("what is said to fit does, and one more does not", async () => {
 Deno.test("where memory is short, recomputation and smaller batches are offered, or nothing", () => {
   const sizes = { config, live: full };
   const shape = { B: 8, T: 256, models: 1 };
-  const { bytes } = planTraining(gpu, sizes, shape);
-  const less = planTraining(gpu, sizes, { ...shape, recompute: true }).bytes;
+  const { bytes } = planModels(gpu, sizes, shape);
+  const less = planModels(gpu, sizes, { ...shape, recompute: true }).bytes;
   assert.ok(less < bytes);
   assert.equal(planMemory(gpu, sizes, shape, bytes).bytes, bytes);
   assert.throws(
@@ -89,7 +94,7 @@ Deno.test("where memory is short, recomputation and smaller batches are offered,
 
 Deno.test("GPT-2's token table and logits are planned in pieces", async () => {
   using small = await Gpu.open({ maxBinding: 1 << 27 });
-  const plan = planTraining(small, big, { B: 4, T: 1024, models: 1 });
+  const plan = planModels(small, big, { B: 4, T: 1024, models: 1 });
   assert.equal(plan.parameters, 124439808);
   assert.ok(plan.vocabulary_pieces > 1);
   assert.ok(plan.largest_binding.bytes <= plan.binding_limit);
@@ -104,9 +109,73 @@ Deno.test("GPT-2's token table and logits are planned in pieces", async () => {
   assert.ok(lines.some((line) => /together +[\d.]+ GB {3}1 model/.test(line)), lines.join("\n"));
   assert.deepEqual(details, []);
   lines.length = 0;
-  const little = planTraining(gpu, { config, live: full }, { B: 2, T: 64, models: 3 });
+  const little = planModels(gpu, { config, live: full }, { B: 2, T: 64, models: 3 });
   tellMemory(little, listeners);
   assert.equal(lines.length, 1);
   assert.match(lines[0], /^memory: [\d.]+ MB for 3 models of [\d,]+ parameters in training, /);
   assert.deepEqual(details, memoryTable(little));
+});
+
+Deno.test("forward passes alone are planned as they are allocated, without gradients", () => {
+  const options = { B: 4, T: 200, training: false };
+  const plan = planModels(gpu, { config, live: full }, { ...options, models: 1 });
+  const before = gpu.bytes;
+  using model = new Gpt2(gpu, config, weights);
+  using _acts = new Activations(model, options);
+  const own = plan.parts.reduce((sum, part) => sum + part.bytes, 0);
+  const bytes = gpu.bytes - before;
+  assert.ok(bytes >= own && bytes <= own + 10 * 65536, `${bytes}: ${own}`);
+  assert.ok(!plan.parts.some(({ what }) => /gradients|moments/.test(what)));
+});
+
+Deno.test("the plan of a text's writing covers what is allocated for it", async () => {
+  const plan = planModels(gpu, { config, live: full }, {
+    ...{ B: 3, T: 160, models: 1, training: false, cached: true },
+  });
+  const before = gpu.bytes;
+  using model = new Gpt2(gpu, config, weights);
+  using generator = new Generator(model);
+  const prompts = Array.from({ length: 3 }, () => new Uint32Array(16));
+  await generator.generate({ prompts, maxNewTokens: 144, seed: 1, stop: 0, until: () => true });
+  const bytes = gpu.bytes - before, [cache] = plan.parts.slice(2);
+  assert.deepEqual(cache, { what: "keys and values", bytes: 3 * (3 * 160 * 2 * 128) * 4 });
+  assert.ok(bytes <= plan.bytes + 10 * 65536, `${bytes} of ${plan.bytes}`);
+  assert.ok(bytes >= plan.parts[0].bytes + cache.bytes, `${bytes}`);
+});
+
+Deno.test("evaluating and generating refuse what does not fit, before anything is allocated", async () => {
+  // one binding holds a pass over one window of 64, and no matrix of the MLP
+  const maxBinding = 200_000, tokens = new Uint32Array(200);
+  assert.ok(weights.get("h.0.mlp.c_fc.weight")!.byteLength > maxBinding);
+  const loaded = { config, live: full, weights, form: "padded" as const };
+  const tokenizer = { encode: () => tokens.subarray(0, 8) } as unknown as Tokenizer;
+  const drawing = { temperature: 0, top_k: 0, top_p: 1, seed: 1, max_new_tokens: 4 };
+  using strict = await Gpu.open({ maxBinding, serial: false });
+  const matrix =
+    /: h\.0\.mlp\.c_fc\.weight would bind 0\.3 MB at once, .* no batch of this model fits/;
+  await assert.rejects(evaluateText(strict, loaded, tokens, { maxLength: 64 }), matrix);
+  const write = (device: Gpu, prompts: string[]) =>
+    continueTexts(device, { ...loaded, tokenizer }, { ...drawing, prompts });
+  await assert.rejects(write(strict, ["a"]), matrix);
+  assert.equal(strict.bytes, 0);
+
+  using serial = await Gpu.open({ maxBinding, serial: true });
+  if (!serial.readsTextures) return; // there, matrices are bound as well
+  const sizes = { maxLength: 64, batchSize: 2 };
+  await assert.rejects(evaluateText(serial, loaded, tokens, sizes), {
+    name: "RangeError",
+    message: "batch_size 2 x 64 tokens does not fit: fc would bind 0.3 MB at once, and this " +
+      "adapter binds 0.2 MB; what fits: batch_size 1, or max_length 48",
+  });
+  assert.equal(serial.bytes, 0);
+  await assert.rejects(
+    write(serial, Array(10).fill("a")),
+    /^RangeError: prompts 10 x 12 tokens does not fit: fc would bind .*; what fits: prompts 8, or prompt/,
+  );
+  const { predicted } = await evaluateText(serial, loaded, tokens, { ...sizes, batchSize: 1 });
+  assert.ok(predicted > 150, "what is said to fit does");
+  assert.throws(
+    () => planMemory(serial, loaded, { B: 1, T: 64, models: 1, training: false }, 1e6),
+    /1 model would take [\d.]+ MB, and 1\.0 MB are free; no batch of this model fits/,
+  );
 });

@@ -229,3 +229,13 @@ async function copyFolder(from: string, to: string): Promise<void> {
     else await Deno.copyFile(join(from, name), join(to, name));
   }
 }
+
+Deno.test("a model that does not fit on the adapter is refused once, and nothing is written", async () => {
+  using small = await Gpu.open({ maxBinding: 10_000 });
+  const output_dir = join(dir, "none");
+  await assert.rejects(Sweep.start({ ...options, output_dir }, { gpu: small }), {
+    name: "RangeError",
+    message: /would bind .* kB at once, and this adapter binds 10\.0 kB/,
+  });
+  assert.ok(!existsSync(output_dir));
+});

@@ -7,6 +7,7 @@ import { sha256 } from "../src/data/files.ts";
 import { boundParts } from "../src/data/parts.ts";
 import { openText } from "../src/data/text_source.ts";
 import { fixtureUrl, loadFixtureJson } from "./fixtures.ts";
+import { withEnv } from "./hub_ground.ts";
 import { HubServer } from "./hub_server.ts";
 
 const rows: string[] = loadFixtureJson("texts/rows.json");
@@ -43,14 +44,34 @@ inFolder("what is wrong with a Parquet file is named", async (dir) => {
   });
   await assert.rejects(column("id"), /the column id does not hold text \(INT64\)/);
   await assert.rejects(column("words"), /the column words does not hold text \(nested\)/);
-  await assert.rejects(column("maybe"), /: row 11 has no text in its column maybe/);
-  const path = join(dir, "text.parquet");
-  await Deno.writeTextFile(path, "not a table");
-  await assert.rejects(loadText(path), /text\.parquet is not a Parquet file, or damaged: /);
-  const bytes = await Deno.readFile(parquet("zstd"));
-  bytes.fill(7, 100, 200);
-  await Deno.writeFile(path, bytes);
-  await assert.rejects(loadText(path, { column: "text" }), /is not a Parquet file, or damaged: /);
+  await assert.rejects(column("maybe"), /: row 11 has no text in its column maybe: name another/);
+  const path = join(dir, "text.parquet"), whole = await Deno.readFile(parquet("zstd"));
+  const cases: [Uint8Array | string, RegExp][] = [
+    ["", /text\.parquet is not a Parquet file: it is empty/],
+    ["not a table", /text\.parquet is not a Parquet file: it does not begin as one/],
+    [Uint8Array.of(0x1f, 0x8b, 8, 0), /is not a Parquet file, but a gzip file: unpack it first/],
+    [whole.with(100, 7).fill(7, 100, 200), /text\.parquet is a damaged Parquet file: .*; fetch it/],
+    ...[4, 11, 100, whole.length - 1].map((size): [Uint8Array, RegExp] => [
+      whole.subarray(0, size),
+      new RegExp(`only a part of a Parquet file: it ends after ${size} bytes, .*; fetch it anew`),
+    ]),
+  ];
+  for (const [content, message] of cases) {
+    await Deno.writeFile(
+      path,
+      typeof content === "string" ? new TextEncoder().encode(content) : content,
+    );
+    await assert.rejects(loadText(path), { name: "TypeError", message });
+  }
+  // what stands once is stored as it is: a letter of it becomes a byte that no character has
+  const plain = await Deno.readFile(parquet("snappy"));
+  const at = new TextDecoder("latin1").decode(plain).indexOf("Whale");
+  assert.ok(at > 0);
+  await Deno.writeFile(path, plain.with(at, 0xff));
+  await assert.rejects(
+    loadText(path),
+    /the column text is not UTF-8 text in a row from 0 to \d+: name another as text_column/,
+  );
 });
 
 inFolder("JSON lines: rows, empty lines, and lines over the ends of blocks", async (dir) => {
@@ -73,10 +94,15 @@ inFolder("JSON lines: rows, empty lines, and lines over the ends of blocks", asy
 inFolder("what is wrong with a line of JSON is named", async (dir) => {
   const path = join(dir, "rows.jsonl");
   const cases: [string, RegExp][] = [
-    [`{"text": "a"}\n\n{"text": `, /rows\.jsonl, line 3 is not JSON: /],
+    [`{"text": "a"}\n\n{"text": `, /rows\.jsonl, line 3 is not JSON: .*; a line holds \{"text"/],
     [`{"text": "a"}\n["b"]`, /line 2 is not an object: a line holds \{"text": "\.\.\."\}/],
     [`{"title": "a", "body": "b"}`, /line 1 has no column text: it has title, body; name one/],
-    [`{"text": 4}`, /line 1 has no text in its column text, but a number/],
+    [`{}`, /line 1 has no column text: it has none$/],
+    [
+      `{"text": 4}`,
+      /line 1 has no text in its column text, but a number: name another as text_col/,
+    ],
+    [`{"text": "\\ud83d"}`, /line 1 is not text in its column text: half of a surrogate pair/],
     [`{"text": null}`, /line 1 has no text in its column text, but null/],
     [`{"text": ["a"]}`, /line 1 has no text in its column text, but a list/],
   ];
@@ -109,6 +135,51 @@ inFolder("plain text: characters across blocks, and where it stops being text", 
   await assert.rejects(loadText(path), {
     message: new RegExp(`byte ${block - 1} of ${block - 1}`),
   });
+});
+
+inFolder("what is no text is refused with what it is, and what to do with it", async (dir) => {
+  const path = join(dir, "text.txt"), words = "Call me Ishmael. ".repeat(100);
+  const wide = new Uint8Array(Uint16Array.from(words, (char) => char.charCodeAt(0)).buffer);
+  const gzip = new Blob([words]).stream().pipeThrough(new CompressionStream("gzip"));
+  const cases: [Uint8Array<ArrayBuffer>, RegExp][] = [
+    [
+      new Uint8Array(await new Response(gzip).arrayBuffer()),
+      /text\.txt is not UTF-8 text, but a gzip file: unpack it first, for example with gunzip$/,
+    ],
+    [await Deno.readFile(parquet("snappy")), /but a Parquet file: let its name end in \.parquet/],
+    [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0), /but a Zstandard file: unpack it/],
+    [Uint8Array.of(0xff, 0xfe, ...wide), /text\.txt is not UTF-8 text: .*zeros, as in UTF-16/],
+    [wide, /text\.txt is not UTF-8 text: .*zeros, as in UTF-16 .*iconv -f utf-16 -t utf-8/],
+    [Uint8Array.of(0xfe, 0xff, 0x4e, 0x2d), /but UTF-16 text: convert it, .* iconv -f utf-16/],
+  ];
+  for (const [bytes, message] of cases) {
+    await Deno.writeFile(path, bytes);
+    await assert.rejects(loadText(path), { name: "TypeError", message });
+  }
+  await Deno.writeTextFile(path, words + "\0" + words);
+  assert.equal((await loadText(path)).text.length, 2 * words.length + 1, "a zero is a character");
+  for (const blank of ["", "\ufeff", " \n\t \u3000\n"]) {
+    await Deno.writeTextFile(path, blank);
+    await assert.rejects(loadText(path), {
+      name: "RangeError",
+      message: /text\.txt is empty: give/,
+    });
+  }
+  await Deno.writeTextFile(join(dir, "rows.jsonl"), `{"text": ""}\n{"text": " "}`);
+  await assert.rejects(loadText(join(dir, "rows.jsonl")), /rows\.jsonl is empty/);
+  if (Deno.build.os !== "windows") {
+    await assert.rejects(openText("/dev/zero"), {
+      name: "TypeError",
+      message: /\/dev\/zero is not a file that can be read more than once: write the text to one/,
+    });
+  }
+  await Deno.writeTextFile(path, words);
+  for (const name of [path, "moby_dick"]) {
+    await assert.rejects(openText(name, { column: "body" }), {
+      name: "TypeError",
+      message: `${name} is text as a whole and has no columns: leave out text_column body`,
+    });
+  }
 });
 
 inFolder("a folder's files are its splits, shards in order", async (dir) => {
@@ -186,13 +257,7 @@ inFolder("wikitext comes from the hub, once, with its own splits", async (dir) =
       ...files("wikitext-103-raw-v1", ["train-00000-of-00002", "train-00001-of-00002"]),
     ]),
   );
-  const variables = ["HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HUB_CACHE"]
-    .concat(["HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_OFFLINE"]);
-  const before = variables.map((name) => [name, Deno.env.get(name)] as const);
-  variables.forEach((name) => Deno.env.delete(name));
-  Deno.env.set("HF_HOME", dir);
-  Deno.env.set("HF_ENDPOINT", server.url);
-  try {
+  await withEnv({ HF_HOME: dir, HF_ENDPOINT: server.url }, async () => {
     const small = await openText("wikitext");
     assert.deepEqual([small.config, small.hasSplits], ["wikitext-2-raw-v1", true]);
     assert.deepEqual(small.hub, { repo: "Salesforce/wikitext", revision: "main", commit });
@@ -220,10 +285,5 @@ inFolder("wikitext comes from the hub, once, with its own splits", async (dir) =
       name: "TypeError",
       message: /Salesforce\/wikitext/,
     });
-  } finally {
-    for (const [name, value] of before) {
-      if (value === undefined) Deno.env.delete(name);
-      else Deno.env.set(name, value);
-    }
-  }
+  });
 });

@@ -228,6 +228,53 @@ inFolder("what stops in the middle leaves nothing", async (dir) => {
   });
 });
 
+/** A tokenizer that makes a token of four characters, and is quick. */
+const FOURS = {
+  ...{ splits: true, vocabSize: 60_000, fingerprint: "fours" },
+  lastCut: (text: string) => text.lastIndexOf(" "),
+  encode: (text: string) => new Uint32Array(text.length >> 2),
+} as unknown as Tokenizer;
+
+inFolder(
+  "tokens that the disk has no room for are given up early, and leave nothing",
+  async (dir) => {
+    const path = join(dir, "text.txt"), size = 40 << 20;
+    await Deno.writeTextFile(path, "a whale ".repeat(size / 8));
+    const source = await openText(path);
+    const asked: string[] = [];
+    const free = (bytes: number) => ({
+      folder: dir,
+      freeSpace: (folder: string) => (asked.push(folder), Promise.resolve(bytes)),
+    });
+    await assert.rejects(tokenise(source, FOURS, free(8 << 20)), {
+      name: "TypeError",
+      message:
+        /the rest of the tokens of .*text\.txt needs 1\d\.\d MB more, and the disk of .*tokens has 8\.4 MB left: make room there, or name another folder by POLLARD_CACHE/,
+    });
+    assert.deepEqual(await keptIn(dir), []);
+    using tokens = (await tokenise(source, FOURS, free(16 << 20))).splits.train as FileTokens;
+    assert.ok(tokens.length > size / 4 - 1000);
+    assert.deepEqual(asked, Array(2).fill(join(dir, "tokens")), "once in a text");
+
+    const { write } = Deno.FsFile.prototype;
+    let room = 1_000_000;
+    Deno.FsFile.prototype.write = function (bytes) {
+      if ((room -= bytes.length) < 0) return Promise.reject(new Error("No space left on device"));
+      return write.call(this, bytes);
+    };
+    try {
+      const short = { ...free(Infinity), folder: join(dir, "other") };
+      await assert.rejects(
+        tokenise(source, FOURS, short),
+        /tokens cannot be kept in .*\.bin: No space left on device; make room there/,
+      );
+      assert.deepEqual(await keptIn(short.folder), []);
+    } finally {
+      Deno.FsFile.prototype.write = write;
+    }
+  },
+);
+
 inFolder("splits and rows become tokens of their own; an empty split is refused", async (dir) => {
   await Deno.writeTextFile(join(dir, "train.jsonl"), `{"text": "The whale"}\n{"text": "and"}`);
   await Deno.writeTextFile(join(dir, "test.txt"), "the sea");

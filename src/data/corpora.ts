@@ -41,9 +41,6 @@ export async function loadText(
   const files = source.splits[pickSplit(source, split)]!;
   let text = "";
   for await (const piece of textOf(files, options)) text += piece;
-  if (text.length === 0) {
-    throw new RangeError(`${files[0].name} is empty: give a file with text in it`);
-  }
   const hashes = await Promise.all(files.map((file: TextFile) => file.sha256()));
   return { name: nameOrPath, text, sha256: combinedHash(hashes) };
 }

@@ -5,6 +5,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { memorySource, openFile, type OpenSource } from "./files.ts";
+import { fetchPage } from "./web.ts";
 
 /** A folder to read from. A file that is not there is `undefined`, not an error. */
 export interface Folder {
@@ -64,18 +65,12 @@ function webFolder(url: URL): Folder {
   const base = url.href.endsWith("/") ? url : new URL(`${url.href}/`);
   const inside = (name: string) => new URL(name, base).href;
   const request = async (name: string, method: "GET" | "HEAD") => {
-    const response = await fetch(inside(name), { method }).catch((cause) => {
-      throw new TypeError(`${inside(name)} cannot be reached: ${cause.message}`, { cause });
-    });
-    if (response.ok) return response;
-    await response.body?.cancel();
-    if (response.status === 404) return undefined;
-    throw new Error(`${inside(name)}: the server answered ${response.status}`);
+    const { ok, status, bytes } = await fetchPage(inside(name), { method });
+    if (ok) return bytes;
+    if (status === 404) return undefined;
+    throw new Error(`${inside(name)}: the server answered ${status}`);
   };
-  const read = async (name: string) => {
-    const response = await request(name, "GET");
-    return response && new Uint8Array(await response.arrayBuffer());
-  };
+  const read = (name: string) => request(name, "GET");
   return {
     where: url.href,
     path: inside,

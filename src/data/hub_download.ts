@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { blobName, type HubCache, sizeOf } from "./hub_cache.ts";
 import { type HubClient, PassingError } from "./hub_http.ts";
 import type { HubEntry } from "./hub_types.ts";
+import { Watch } from "./web.ts";
 
 /** Bytes read at once from a file that is gone on with. */
 const PIECE = 1 << 20;
@@ -231,31 +232,6 @@ class BlobDownload {
 
 /** What was sent is not what the hub lists: nothing of it may be gone on with. */
 class WrongFile extends TypeError {}
-
-/** Ends a request that brings nothing for too long. */
-class Watch implements Disposable {
-  readonly #controller = new AbortController();
-  readonly signal: AbortSignal;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(user: AbortSignal | undefined) {
-    const { signal } = this.#controller;
-    this.signal = user ? AbortSignal.any([user, signal]) : signal;
-  }
-
-  /** The next sign of life must come within this time. */
-  expect(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(
-      () => this.#controller.abort(new DOMException("no bytes come", "TimeoutError")),
-      ms,
-    );
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-  }
-}
 
 /** A hash that becomes the blob's name. */
 function startHash({ sha256, size }: HubEntry): Hash {

@@ -7,13 +7,20 @@
 import { isSystemError } from "../errors.ts";
 import { hubLibrary } from "./deps.ts";
 import { checkEntry, checkHubPath, COMMIT, type HubCache, sizeOf } from "./hub_cache.ts";
-import { type HubClient, HubError } from "./hub_http.ts";
+import { type HubClient, HubError, PORTAL } from "./hub_http.ts";
 import type { HubEntry, HubOptions } from "./hub_types.ts";
 
 /** How often the first question is asked: a wrong name, or no network, is soon said. */
 const COMMIT_TRIES = 3;
 
-const OFFLINE = "HF_HUB_OFFLINE is set, so the hub is not asked";
+/** That nothing may be asked. */
+class OfflineError extends HubError {
+  constructor(variable: string) {
+    super("unreachable", `${variable} is set, so the hub is not asked`, {
+      advice: "unset it to download",
+    });
+  }
+}
 
 /** What opening a repository works with. */
 export interface Context {
@@ -51,15 +58,13 @@ async function findCommit(
   const { client, cache, listeners } = context;
   const { asked, settings } = client;
   const { revision } = asked;
-  const away = settings.offline ? new HubError("unreachable", OFFLINE) : undefined;
+  const { offline } = settings;
+  const away = offline === undefined ? undefined : new OfflineError(offline);
   if (COMMIT.test(revision)) return { commit: revision, away };
   const kept = await cache.readRef(revision);
   if (away) {
     if (kept) return { commit: kept, away };
-    throw new HubError(
-      "unreachable",
-      `${nameOf(context)} is not in the cache ${settings.cache}, and ${away.message}`,
-    );
+    throw notCached(context, away);
   }
   try {
     const commit = await askCommit(context, kept !== undefined);
@@ -70,7 +75,7 @@ async function findCommit(
     // As in Python's library: whatever keeps the hub from answering, what it said last still holds.
     if (kept === undefined || error.kind === "revision") throw error;
     listeners.onMessage?.(
-      `${error.message}; going on with ${nameOf(context)} as it is in the cache (commit ${kept})`,
+      `${error.what}; going on with ${nameOf(context)} as it is in the cache (commit ${kept})`,
     );
     return { commit: kept, away: error };
   }
@@ -95,6 +100,7 @@ async function askCommit({ client }: Context, kept: boolean): Promise<string> {
   throw new HubError(
     "unreachable",
     `${endpoint} does not answer as the hub does: no commit of ${name}`,
+    { advice: PORTAL },
   );
 }
 
@@ -130,20 +136,19 @@ async function cachedOnly(
   context: Context,
   { commit, away }: { commit: string; away: HubError },
 ): Promise<Found> {
-  const { cache, client } = context;
+  const { cache } = context;
   const files: HubEntry[] = [];
   for (const path of await cache.cachedPaths(commit)) {
     const size = await sizeOf(cache.pointer(commit, path)) ?? 0;
     files.push({ path, size, blobId: "" });
   }
   if (files.length > 0) return { commit, files, away };
-  throw new HubError(
-    away.kind,
-    away.message === OFFLINE
-      ? `${nameOf(context)} is not in the cache ${client.settings.cache}, and ${away.message}`
-      : away.message,
-    { cause: away },
-  );
+  throw away instanceof OfflineError ? notCached(context, away) : away;
+}
+
+function notCached(context: Context, away: HubError): HubError {
+  const { cache } = context.client.settings;
+  return away.within((what) => `${nameOf(context)} is not in the cache ${cache}, and ${what}`);
 }
 
 /** What a repository at a revision is called. */

@@ -5,15 +5,31 @@
  */
 import type { HubSettings } from "./hub_settings.ts";
 import type { HubOptions, HubType } from "./hub_types.ts";
+import { reasonOf } from "./web.ts";
 
 /** What the hub refused, or that it did not answer. */
 export class HubError extends TypeError {
   /** Why, as far as it decides what to do next. */
   readonly kind: "unreachable" | "unknown" | "forbidden" | "revision" | "file";
+  /** The message without its advice. */
+  readonly what: string;
+  /** What to do about it, where the message has not said so already. */
+  readonly advice: string | undefined;
 
-  constructor(kind: HubError["kind"], message: string, options?: ErrorOptions) {
-    super(message, options);
+  constructor(
+    kind: HubError["kind"],
+    what: string,
+    { advice, ...options }: ErrorOptions & { advice?: string | undefined } = {},
+  ) {
+    super(advice === undefined ? what : `${what}; ${advice}`, options);
     this.kind = kind;
+    this.what = what;
+    this.advice = advice;
+  }
+
+  /** The same, said of something more; the advice stays at the end. */
+  within(words: (what: string) => string): HubError {
+    return new HubError(this.kind, words(this.what), { advice: this.advice, cause: this });
   }
 }
 
@@ -26,6 +42,9 @@ export interface AskedRepo {
   readonly repo: string;
   readonly revision: string;
 }
+
+/** What to do where something else than the hub answers. */
+export const PORTAL = "check HF_ENDPOINT, and whether the network wants you to log in";
 
 /** Statuses that pass. */
 const PASSING = [408, 425, 429, 500, 502, 503, 504];
@@ -100,12 +119,12 @@ export class HubClient {
     if (cause instanceof HubError) return cause;
     if (cause instanceof SyntaxError) {
       const what = `${this.settings.endpoint} does not answer as the hub does`;
-      return new HubError("unreachable", `${what}: ${cause.message}`, { cause });
+      return new HubError("unreachable", `${what}: ${cause.message}`, { advice: PORTAL, cause });
     }
-    const reason = (cause as Error).name === "TimeoutError"
-      ? "it does not answer"
-      : rootOf(cause as Error).message.replace(/^error sending request .*?\): /, "");
-    return new PassingError(`${this.settings.endpoint} cannot be reached: ${reason}`, { cause });
+    return new PassingError(`${this.settings.endpoint} cannot be reached: ${reasonOf(cause)}`, {
+      advice: "check the network connection",
+      cause,
+    });
   }
 
   /**
@@ -139,7 +158,7 @@ export class HubClient {
               : `: try again in ${Math.ceil(retryAfterMs / 1000)} seconds`) +
             (token === undefined ? "; with HF_TOKEN set, more are allowed" : "")
           : `${endpoint} cannot be reached: it answers ${status}`,
-        { retryAfterMs },
+        { retryAfterMs, ...(status !== 429 && { advice: "try again later" }) },
       );
     }
     if (code === "RevisionNotFound") {
@@ -188,11 +207,6 @@ export class HubClient {
   }
 }
 
-/** What lies under an error that only says that something failed. */
-function rootOf(error: Error): Error {
-  return error.cause instanceof Error ? rootOf(error.cause) : error;
-}
-
 /** What may pass by itself. */
 export class PassingError extends HubError {
   /** What the server asks for. */
@@ -200,9 +214,13 @@ export class PassingError extends HubError {
 
   constructor(
     message: string,
-    { cause, retryAfterMs }: { cause?: unknown; retryAfterMs?: number | undefined } = {},
+    { retryAfterMs, ...options }: {
+      cause?: unknown;
+      advice?: string;
+      retryAfterMs?: number | undefined;
+    } = {},
   ) {
-    super("unreachable", message, { cause });
+    super("unreachable", message, options);
     this.retryAfterMs = retryAfterMs;
   }
 }

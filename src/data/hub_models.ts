@@ -7,6 +7,7 @@
 import { resolve } from "node:path";
 import { parseConfig } from "../gpt2/config.ts";
 import { readJson } from "./files.ts";
+import { checkHostMemory } from "./host_memory.ts";
 import { type HubRepo, openHub } from "./hub.ts";
 import { HubError } from "./hub_http.ts";
 import { isRepoName } from "./hub_repo.ts";
@@ -83,6 +84,7 @@ function isThere(path: string): boolean {
  * @throws {TypeError} If the hub does not have it, does not let it be read, or cannot be reached; if
  * its weights are of another format.
  * @throws {RangeError | TypeError} As `parseConfig` does, if it is not a GPT-2.
+ * @throws {RangeError} If there is not enough memory to read it.
  */
 export async function fetchHubModel(
   { repo, revision }: HubModel,
@@ -94,7 +96,8 @@ export async function fetchHubModel(
   const tokenizer = there.has("tokenizer.json") ? [] : OLDER_TOKENIZER;
   const beside = [...BESIDE, ...tokenizer].filter((path) => there.has(path));
   await hub.fetch([CONFIG]);
-  parseConfig(await readJson(hub.localPath(CONFIG)), `${repo}/${CONFIG}`);
+  const config = parseConfig(await readJson(hub.localPath(CONFIG)), `${repo}/${CONFIG}`);
+  checkHostMemory(`${repo}@${revision}`, config);
   const weights = await weightsOf(hub, there);
   await hub.fetch([...beside, ...weights]);
   const { dir, commit } = hub.snapshot([]);
@@ -133,11 +136,5 @@ export function orFolder(error: unknown, name: string): unknown {
   if (!(error instanceof HubError) || !["unknown", "unreachable"].includes(error.kind)) {
     return error;
   }
-  return new HubError(
-    error.kind,
-    `${error.message}; nor is there a local folder ${resolve(name)}`,
-    {
-      cause: error,
-    },
-  );
+  return error.within((what) => `${what}; nor is there a local folder ${resolve(name)}`);
 }

@@ -5,10 +5,10 @@
  * @module
  */
 import { isFolder } from "./files.ts";
-import { statfs } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { isSystemError } from "../errors.ts";
 import { hubLibrary } from "./deps.ts";
+import { checkSpace } from "./disk_space.ts";
 import { checkHubPath, HubCache, sizeOf } from "./hub_cache.ts";
 import { downloadBlob } from "./hub_download.ts";
 import { type Context, findFiles, type Found } from "./hub_find.ts";
@@ -107,13 +107,11 @@ export class HubRepo {
     const entry = this.files.find((file) => file.path === path);
     if (entry) return entry;
     if (this.#away) {
-      throw new HubError(
-        "file",
-        `${path} of ${this.repo} is not in the cache, and ${this.#away.message}`,
-        {
-          cause: this.#away,
-        },
-      );
+      const { what, advice } = this.#away;
+      throw new HubError("file", `${path} of ${this.repo} is not in the cache, and ${what}`, {
+        advice,
+        cause: this.#away,
+      });
     }
     throw new HubError("file", `${this.repo} has no file ${path} at ${this.revision}`);
   }
@@ -125,12 +123,9 @@ export class HubRepo {
   async #download(entries: readonly HubEntry[]): Promise<void> {
     if (this.#away) {
       const names = entries.map(({ path }) => path).join(", ");
-      throw new HubError(
-        "unreachable",
-        `${names} of ${this.repo} ${
-          entries.length > 1 ? "are" : "is"
-        } not in the cache, and ${this.#away.message}`,
-        { cause: this.#away },
+      const are = entries.length > 1 ? "are" : "is";
+      throw this.#away.within((what) =>
+        `${names} of ${this.repo} ${are} not in the cache, and ${what}`
       );
     }
     await this.#checkSpace(entries);
@@ -173,16 +168,18 @@ export class HubRepo {
 
   /** Refuses a download that the disk has no room for. */
   async #checkSpace(entries: readonly HubEntry[]): Promise<void> {
-    let needed = 0;
-    for (const entry of entries) {
-      needed += entry.size - (await sizeOf(`${this.#cache.blob(entry)}.incomplete`) ?? 0);
+    const { settings: { copies } } = this.#client;
+    const blobs = new Map(entries.map((entry) => [this.#cache.blob(entry), entry]));
+    let bytes = copies ? entries.reduce((sum, { size }) => sum + size, 0) : 0;
+    for (const [path, { size }] of blobs) {
+      bytes += Math.max(0, size - (await sizeOf(`${path}.incomplete`) ?? 0));
     }
-    const free = await freeSpace(this.#cache.dir);
-    if (free === undefined || needed <= free) return;
-    throw new TypeError(
-      `${this.repo} needs ${megabytes(needed)} MB more, and the disk of ${this.#cache.dir} has ` +
-        `${megabytes(free)} MB left: make room, or set HF_HUB_CACHE to a folder on another disk`,
-    );
+    await checkSpace({
+      what: this.repo,
+      bytes,
+      folder: this.#cache.dir,
+      advice: "make room, or set HF_HOME or HF_HUB_CACHE to a folder on another disk",
+    }, this.#listeners.freeSpace);
   }
 }
 
@@ -205,27 +202,11 @@ async function inCache<T>({ cache }: HubSettings, action: () => Promise<T>): Pro
   } catch (cause) {
     if (!(cause instanceof Error) || !isSystemError(cause)) throw cause;
     throw new TypeError(
-      `the cache ${cache} cannot be used: ${cause.message}; set HF_HUB_CACHE to a folder that can be ` +
-        "written, on a disk with room",
+      `the cache ${cache} cannot be used: ${cause.message}; set HF_HOME or HF_HUB_CACHE to a ` +
+        "folder that can be written, on a disk with room",
       { cause },
     );
   }
-}
-
-/** Bytes that may be written to the disk of a folder, which need not be there yet. */
-async function freeSpace(folder: string): Promise<number | undefined> {
-  for (let at = folder;; at = dirname(at)) {
-    try {
-      const { bavail, bsize } = await statfs(at);
-      return bavail * bsize;
-    } catch {
-      if (dirname(at) === at) return undefined; // some disks do not tell
-    }
-  }
-}
-
-function megabytes(bytes: number): string {
-  return (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
 }
 
 /**

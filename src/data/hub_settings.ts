@@ -15,8 +15,8 @@ export interface HubSettings {
   readonly cache: string;
   /** `HF_TOKEN`, or what the token file holds. */
   readonly token?: string;
-  /** Whether nothing may be asked: `HF_HUB_OFFLINE`. */
-  readonly offline: boolean;
+  /** The variable by which nothing may be asked: `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`. */
+  readonly offline?: string;
   /** Whether files are copied into snapshots, not linked: `HF_HUB_DISABLE_SYMLINKS`. */
   readonly copies: boolean;
   /** Milliseconds to wait for an answer: `HF_HUB_ETAG_TIMEOUT`, in seconds. */
@@ -33,11 +33,12 @@ const STALL_S = 30;
 export async function hubSettings(): Promise<HubSettings> {
   const home = hubHome();
   const token = await readToken(home);
+  const offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].find(flag);
   return {
     endpoint: endpointOf(variable("HF_ENDPOINT") ?? ENDPOINT),
     cache: path("HF_HUB_CACHE") ?? path("HUGGINGFACE_HUB_CACHE") ?? join(home, "hub"),
     ...(token !== undefined && { token }),
-    offline: flag("HF_HUB_OFFLINE") || flag("TRANSFORMERS_OFFLINE"),
+    ...(offline !== undefined && { offline }),
     copies: flag("HF_HUB_DISABLE_SYMLINKS"),
     answerMs: 1000 * seconds("HF_HUB_ETAG_TIMEOUT", ANSWER_S),
     stallMs: 1000 * seconds("HF_HUB_DOWNLOAD_TIMEOUT", STALL_S),

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { FreeSpace } from "./disk_space.ts";
+
 /** What the hub keeps under a name. */
 export type HubType = "model" | "dataset";
 
@@ -55,6 +57,8 @@ export interface HubOptions {
   readonly onMessage?: (line: string) => void;
   /** How often what may pass is tried again. */
   readonly patience?: HubPatience;
+  /** Tells how many bytes the disk of a folder has room for; the system is asked unless given. */
+  readonly freeSpace?: FreeSpace;
 }
 
 /** How often, and how patiently, something is tried again. */

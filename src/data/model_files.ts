@@ -22,6 +22,7 @@ import { checkChoice } from "../ranges.ts";
 import { RUN_MARK } from "../record.ts";
 import { type Folder, openFolder } from "./folder.ts";
 import { parseJson, writeWhole } from "./files.ts";
+import { checkHostMemory } from "./host_memory.ts";
 import {
   fetchHubModel,
   type HubModel,
@@ -100,7 +101,8 @@ const VOCAB_MULTIPLE = 128;
  * @throws {Deno.errors.NotFound} If the folder or a file that it must hold is missing.
  * @throws {TypeError} If a file is broken, cut short, of the wrong kind, or of another model than those
  * beside it; if the hub does not know the name, does not let it be read, or cannot be reached.
- * @throws {RangeError} If sizes do not fit together: shapes, offsets, heads, vocabulary.
+ * @throws {RangeError} If sizes do not fit together: shapes, offsets, heads, vocabulary; if there is not
+ * enough memory to read it.
  */
 export async function loadModel(dir: string | URL): Promise<LoadedModel> {
   const name = typeof dir === "string" ? hubModelName(dir) : undefined;
@@ -147,6 +149,7 @@ async function loadFolder(folder: Folder): Promise<LoadedModel> {
     tokenizer = Tokenizer.fromJson(tokenizerJson, tokenizerConfig, folder.path("tokenizer.json"));
     checkVocabulary(tokenizer, config, folder.where);
   }
+  checkHostMemory(folder.where, config, form === "compact" ? live : undefined);
   let weights = await readWeights(folder, onDisk);
   if (form === "padded" && live.some((heads) => heads.length < config.NH)) {
     const full = weights;

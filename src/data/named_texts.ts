@@ -4,7 +4,10 @@
  * @module
  */
 import { join } from "node:path";
+import { cacheFolder, KEEP_ELSEWHERE, keepIn } from "./cache_folder.ts";
+import { checkSpace, type FreeSpace } from "./disk_space.ts";
 import { sha256, writeWhole } from "./files.ts";
+import { fetchPage, type WebOptions } from "./web.ts";
 
 /** A text on the web that does not change. */
 export interface NamedText {
@@ -12,6 +15,8 @@ export interface NamedText {
   readonly name: string;
   /** Where it is fetched from. */
   readonly url: string;
+  /** Bytes in it. */
+  readonly size: number;
   /** SHA-256 of its bytes, in hexadecimal: whatever is fetched must have it. */
   readonly sha256: string;
 }
@@ -22,54 +27,42 @@ export const NAMED_TEXTS: Readonly<Record<string, NamedText>> = {
     name: "tiny_shakespeare",
     url:
       "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+    size: 1_115_394,
     sha256: "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
   },
 };
 
-/** Where fetched texts are kept: `POLLARD_CACHE`, or a folder of the user's cache. */
-export function cacheFolder(): string {
-  const { env, build } = Deno;
-  const own = env.get("POLLARD_CACHE");
-  if (own) return own;
-  const base = build.os === "windows"
-    ? env.get("LOCALAPPDATA")
-    : env.get("XDG_CACHE_HOME") ?? (env.get("HOME") && join(env.get("HOME")!, ".cache"));
-  if (!base) throw new TypeError("There is no folder to keep texts in: set POLLARD_CACHE to one");
-  return join(base, "pollard");
+/** Where fetched texts go, and how. */
+export interface NamedTextOptions extends WebOptions {
+  /** The folder in which they are kept; that of {@linkcode cacheFolder} unless given. */
+  readonly folder?: string | undefined;
+  /** Tells how many bytes the folder's disk has room for; the system is asked unless given. */
+  readonly freeSpace?: FreeSpace | undefined;
 }
 
 /**
  * The bytes of a named text: from the cache, or fetched, checked and then cached.
  *
- * @param folder The cache.
- * @throws {TypeError} If it cannot be fetched, or is not what the name stands for; the error says
- * what to do instead. Nothing is cached then.
+ * @throws {TypeError} If it cannot be fetched, is not what the name stands for, or cannot be kept; the
+ * error says what to do instead. Nothing is cached then. The signal's reason.
  */
 export async function namedText(
-  { name, url, sha256: expected }: NamedText,
-  folder: string = cacheFolder(),
+  { name, url, size, sha256: expected }: NamedText,
+  { folder = cacheFolder(), freeSpace, ...web }: NamedTextOptions = {},
 ): Promise<Uint8Array> {
   const path = join(folder, `${name}-${expected.slice(0, 16)}.txt`);
-  const kept = await Deno.readFile(path).catch((error) => {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  });
+  const kept = await keepIn(folder, name, () => optionalFile(path));
   if (kept && await sha256(kept) === expected) return kept;
+  await checkSpace({ what: name, bytes: size, folder, advice: KEEP_ELSEWHERE }, freeSpace);
+  await keepIn(folder, name, () => Deno.mkdir(folder, { recursive: true }));
   const instead = `fetch it on a machine that can, and give its path instead of ${name}`;
-  let bytes: Uint8Array;
-  try {
-    const response = await fetch(url);
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw new Error(`the server answered ${response.status}`);
-    }
-    bytes = new Uint8Array(await response.arrayBuffer());
-  } catch (cause) {
+  const { ok, status, bytes } = await fetchPage(url, web).catch((cause) => {
+    web.signal?.throwIfAborted();
+    throw new TypeError(`${name} cannot be fetched: ${cause.message}; ${instead}`, { cause });
+  });
+  if (!ok) {
     throw new TypeError(
-      `${name} cannot be fetched from ${url}: ${(cause as Error).message}; ${instead}`,
-      {
-        cause,
-      },
+      `${name} cannot be fetched from ${url}: the server answered ${status}; ${instead}`,
     );
   }
   const found = await sha256(bytes);
@@ -78,7 +71,15 @@ export async function namedText(
       `${url} is not the text that ${name} stands for: its SHA-256 is ${found}, not ${expected}; ${instead}`,
     );
   }
-  await Deno.mkdir(folder, { recursive: true });
-  await writeWhole(path, bytes);
+  await keepIn(folder, name, () => writeWhole(path, bytes));
   return bytes;
+}
+
+async function optionalFile(path: string): Promise<Uint8Array | undefined> {
+  try {
+    return await Deno.readFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }

@@ -10,6 +10,7 @@ import {
   parquetLibrary,
   type SchemaTree,
 } from "./deps.ts";
+import { formatOf } from "./formats.ts";
 import type { Reading } from "./utf8.ts";
 
 /**
@@ -26,8 +27,9 @@ export async function* parquetRows(
   const { parquetMetadataAsync, parquetScan, parquetSchema } = await parquetLibrary();
   const { compressors } = await compressorsLibrary();
   using file = new OpenBuffer(path);
+  checkEnds(path, file);
   const damaged = (cause: unknown) =>
-    new TypeError(`${path} is not a Parquet file, or damaged: ${(cause as Error).message}`, {
+    new TypeError(`${path} is a damaged Parquet file: ${(cause as Error).message}; fetch it anew`, {
       cause,
     });
   let metadata: FileMetaData;
@@ -46,11 +48,19 @@ export async function* parquetRows(
     try {
       values = await scan.readColumn({ column, rowStart, rowEnd });
     } catch (cause) {
-      throw damaged(cause);
+      if (!(cause instanceof NotUtf8)) throw damaged(cause);
+      throw new TypeError(
+        `${path}: the column ${column} is not UTF-8 text in a row from ${rowStart} to ` +
+          `${rowEnd - 1}: name another as text_column, or write the file anew`,
+        { cause },
+      );
     }
     const texts = Array.from(values, (value, i) => {
       if (typeof value === "string") return value;
-      throw new TypeError(`${path}: row ${rowStart + i} has no text in its column ${column}`);
+      throw new TypeError(
+        `${path}: row ${rowStart + i} has no text in its column ${column}: name another as ` +
+          "text_column, or leave the row out",
+      );
     });
     onBytes?.(file.byteLength * (rowEnd - rowStart) / rows);
     yield texts;
@@ -78,7 +88,35 @@ function checkColumn(path: string, children: readonly SchemaTree[], column: stri
 
 /** Parquet's texts are UTF-8; a file that breaks that is refused, not mended. */
 function decode(bytes: Uint8Array): string {
-  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new NotUtf8("no UTF-8", { cause });
+  }
+}
+
+class NotUtf8 extends TypeError {}
+
+/** What a Parquet file begins and ends with, and the bytes of the smallest. */
+const MARK = "PAR1", SMALLEST = 12;
+
+/** Refuses what does not begin and end as Parquet files do. */
+function checkEnds(path: string, file: OpenBuffer): void {
+  const bytes = (start: number, end?: number) => new Uint8Array(file.slice(start, end));
+  const size = file.byteLength, first = bytes(0, Math.min(6, size));
+  const isMark = (bytes: Uint8Array) => MARK === String.fromCharCode(...bytes);
+  if (!isMark(first.subarray(0, 4))) {
+    const format = formatOf(first);
+    throw new TypeError(
+      `${path} is not a Parquet file` +
+        (format ? `, but ${format}` : size === 0 ? ": it is empty" : ": it does not begin as one"),
+    );
+  }
+  if (size >= SMALLEST && isMark(bytes(size - 4))) return;
+  throw new TypeError(
+    `${path} is only a part of a Parquet file: it ends after ${size} bytes, and not as one; fetch it ` +
+      "anew",
+  );
 }
 
 /** An open file as the package reads it: anywhere, and several places at once. */

@@ -51,10 +51,16 @@ export const ROW_ENDINGS: readonly string[] = [...ROWS.keys()];
  * plain UTF-8 text.
  *
  * @param column Where rows have their text.
+ * @throws {TypeError} If it is a pipe, a device or a folder.
  * @throws Whatever the system says if it cannot be looked at.
  */
 export async function textFile(path: string, column: string): Promise<TextFile> {
-  const { size, mtime } = await Deno.stat(path);
+  const { size, mtime, isFile } = await Deno.stat(path);
+  if (!isFile) {
+    throw new TypeError(
+      `${path} is not a file that can be read more than once: write the text to one, and give that`,
+    );
+  }
   const rows = ROWS.get(/\.(\w+)$/.exec(path)?.[1].toLowerCase() ?? "");
   const checkUnchanged = async () => {
     const now = await Deno.stat(path);
@@ -79,15 +85,25 @@ export async function textFile(path: string, column: string): Promise<TextFile> 
   };
 }
 
-/** The text of several files, one after the other. */
+/**
+ * The text of several files, one after the other.
+ *
+ * @throws {RangeError} At the end, if there was nothing but white space in them.
+ */
 export async function* textOf(
   files: readonly TextFile[],
   reading: Reading = {},
 ): AsyncGenerator<string> {
+  let holdsText = false;
   for (const [i, file] of files.entries()) {
     if (i > 0) yield ROW_SEPARATOR;
-    yield* file.text(reading);
+    for await (const piece of file.text(reading)) {
+      holdsText ||= /\S/.test(piece);
+      yield piece;
+    }
   }
+  if (holdsText) return;
+  throw new RangeError(`${files[0].name} is empty: give a file with text in it`);
 }
 
 async function* joined(groups: AsyncIterable<string[]>): AsyncGenerator<string> {
@@ -142,19 +158,32 @@ function jsonText(line: string, column: string, where: string): string {
   try {
     row = JSON.parse(line);
   } catch (cause) {
-    throw new TypeError(`${where} is not JSON: ${(cause as Error).message}`, { cause });
+    throw new TypeError(
+      `${where} is not JSON: ${(cause as Error).message}; a line holds {"${column}": "..."}`,
+      { cause },
+    );
   }
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
     throw new TypeError(`${where} is not an object: a line holds {"${column}": "..."}`);
   }
   if (!Object.hasOwn(row, column)) {
-    const names = Object.keys(row).join(", ") || "none";
+    const names = Object.keys(row).join(", ");
     throw new TypeError(
-      `${where} has no column ${column}: it has ${names}; name one of them as text_column`,
+      `${where} has no column ${column}: it has ` +
+        (names ? `${names}; name one of them as text_column` : "none"),
     );
   }
   const value = (row as Record<string, unknown>)[column];
-  if (typeof value === "string") return value;
+  if (typeof value === "string") {
+    if (value.isWellFormed()) return value;
+    throw new TypeError(
+      `${where} is not text in its column ${column}: half of a surrogate pair stands alone in it; ` +
+        "write the file anew, with whole characters",
+    );
+  }
   const kind = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
-  throw new TypeError(`${where} has no text in its column ${column}, but ${kind}`);
+  throw new TypeError(
+    `${where} has no text in its column ${column}, but ${kind}: name another as text_column, or ` +
+      "leave the line out",
+  );
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { DATASETS, fetchDataset, type HubCommit, pickConfig } from "./datasets.ts";
 import { mobyDick } from "./deps.ts";
 import { NAMED_TEXTS, namedText } from "./named_texts.ts";
@@ -59,10 +59,22 @@ export function isTextName(name: string): boolean {
  * (`train.txt`, `validation-00000-of-00001.parquet`, ...).
  *
  * @throws {Deno.errors.NotFound} If there is none.
- * @throws {TypeError} If a named text cannot be fetched, a configuration is unknown, or a folder
- * has no train file.
+ * @throws {TypeError} If a named text cannot be fetched, a configuration is unknown, a folder has no
+ * train file, or a column is named where there are none.
  */
 export async function openText(name: string, options: TextOptions = {}): Promise<TextSource> {
+  const source = await findText(name, options);
+  const { column = TEXT_COLUMN } = options;
+  const files = Object.values(source.splits).flat();
+  if (column !== TEXT_COLUMN && files.every((file) => file.column === undefined)) {
+    throw new TypeError(
+      `${name} is text as a whole and has no columns: leave out text_column ${column}`,
+    );
+  }
+  return source;
+}
+
+async function findText(name: string, options: TextOptions): Promise<TextSource> {
   const { column = TEXT_COLUMN } = options, config = options.config || undefined;
   const whole = (file: TextFile): TextSource => {
     if (config !== undefined) {
@@ -74,7 +86,7 @@ export async function openText(name: string, options: TextOptions = {}): Promise
   };
   if (Object.hasOwn(EMBEDDED, name)) return whole(memoryText(name, EMBEDDED[name]()));
   if (Object.hasOwn(NAMED_TEXTS, name)) {
-    return whole(memoryText(name, await namedText(NAMED_TEXTS[name])));
+    return whole(memoryText(name, await namedText(NAMED_TEXTS[name], { signal: options.signal })));
   }
   const dataset = DATASETS.get(name);
   if (dataset !== undefined) {
@@ -140,6 +152,9 @@ const SPLIT_FILES: Readonly<Record<SplitName, RegExp>> = {
   test: /^test[-_.]/i,
 };
 
+/** Folders that an error names, at most. */
+const SHOWN = 10;
+
 const ENDING = new RegExp(`\\.(txt|${ROW_ENDINGS.join("|")})$`, "i");
 
 /** @throws {TypeError} If there is no train file. */
@@ -156,11 +171,12 @@ async function filesOfFolder(folder: string, config: string | undefined): Promis
     if (of.length > 0) paths[split as SplitName] = of.map((name) => join(dir, name));
   }
   if (paths.train === undefined) {
+    const some = folders.sort().slice(0, SHOWN).join(", ");
     const below = config === undefined && folders.length > 0
-      ? `, or one of its folders as dataset_config: ${folders.sort().join(", ")}`
+      ? `, or one of its folders as dataset_config: ${some}${folders.length > SHOWN ? ", ..." : ""}`
       : "";
     throw new TypeError(
-      `cannot read the text ${basename(dir)}: the folder has no file called after the split ` +
+      `cannot read the text ${dir}: the folder has no file called after the split ` +
         `train (train.txt, train.jsonl, train-00000-of-00001.parquet): give a file${below}`,
     );
   }

@@ -10,6 +10,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { join } from "node:path";
+import { keepIn } from "./cache_folder.ts";
 import { FileTokens, type TokenWidth } from "./tokens.ts";
 import { fileBlocks, type Reading } from "./utf8.ts";
 
@@ -101,17 +102,7 @@ export async function writeCached(
   const temporary = `${path}.tmp-${crypto.randomUUID()}`;
   const body = createHash("sha256");
   let length = 0;
-  const writing = async <T>(action: () => Promise<T>): Promise<T> => {
-    try {
-      return await action();
-    } catch (cause) {
-      throw new TypeError(
-        `tokens cannot be kept in ${path}: ${(cause as Error).message}; make room there, or name ` +
-          "another folder by POLLARD_CACHE",
-        { cause },
-      );
-    }
-  };
+  const writing = <T>(action: () => Promise<T>) => keepIn(path, "tokens", action);
   try {
     using file = await writing(async () => {
       await Deno.mkdir(join(path, ".."), { recursive: true });

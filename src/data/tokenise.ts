@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { cacheFolder } from "./named_texts.ts";
+import { dirname } from "node:path";
+import { cacheFolder, KEEP_ELSEWHERE } from "./cache_folder.ts";
+import { checkSpace, type FreeSpace, type SpaceNeeded } from "./disk_space.ts";
 import { type SplitName, SPLITS, type SplitTokens } from "./parts.ts";
 import { type TextFile, textOf } from "./text_files.ts";
 import type { TextSource } from "./text_source.ts";
@@ -31,6 +33,8 @@ export interface TokeniseOptions {
   folder?: string | undefined;
   /** Texts of fewer bytes stay in memory; {@linkcode KEPT_FROM} unless given. */
   keptFrom?: number | undefined;
+  /** Tells how many bytes the folder's disk has room for; the system is asked unless given. */
+  freeSpace?: FreeSpace | undefined;
 }
 
 /** A file of a text, as records tell of it. */
@@ -112,9 +116,6 @@ export async function tokenise(
     tokens[split] = keeps
       ? await kept(of, hashes, tokenizer, options)
       : await gathered(encodePieces(tokenizer, textOf(of, options)));
-    if (tokens[split].length === 0) {
-      throw new RangeError(`${of[0].name} is empty: give a file with text in it`);
-    }
   }
   if (tokens.train === undefined) throw new TypeError(`${name} has no split train`);
   return { splits: tokens as SplitTokens, files };
@@ -134,7 +135,44 @@ async function kept(
   if (there !== undefined) return there;
   const total = files.reduce((sum, { size }) => sum + size, 0);
   const reading = tellReading(options, `tokenising ${files[0].name}`, total);
-  return await writeCached(place, encodePieces(tokenizer, textOf(files, reading)));
+  let read = 0;
+  const onBytes = (bytes: number) => {
+    read += bytes;
+    reading.onBytes?.(bytes);
+  };
+  const pieces = encodePieces(tokenizer, textOf(files, { ...reading, onBytes }));
+  const needed = (tokens: number) => ({
+    what: `the rest of the tokens of ${files[0].name}`,
+    bytes: read < ENOUGH ? 0 : Math.ceil(tokens * place.width * Math.max(0, total / read - 1)),
+    folder: dirname(place.path),
+    advice: KEEP_ELSEWHERE,
+  });
+  return await writeCached(place, roomFor(pieces, needed, options.freeSpace));
+}
+
+/** Bytes of a text after which it is known how many its tokens take, about. */
+const ENOUGH = 1 << 24;
+
+/**
+ * Passes pieces on. Once it can be told how much there is to come, it must fit on the disk.
+ *
+ * @param needed What is to come after so many tokens; no bytes as long as that is unknown.
+ */
+async function* roomFor(
+  pieces: AsyncIterable<Uint32Array>,
+  needed: (tokens: number) => SpaceNeeded,
+  free: FreeSpace | undefined,
+): AsyncGenerator<Uint32Array> {
+  let tokens = 0, asked = false;
+  for await (const piece of pieces) {
+    tokens += piece.length;
+    const space = needed(tokens);
+    if (!asked && space.bytes > 0) {
+      await checkSpace(space, free);
+      asked = true;
+    }
+    yield piece;
+  }
 }
 
 async function gathered(pieces: AsyncIterable<Uint32Array>): Promise<Uint32Array> {

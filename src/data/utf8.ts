@@ -4,6 +4,8 @@
  * @module
  */
 
+import { formatOf, isWide } from "./formats.ts";
+
 /** Bytes that are read at once. */
 export const BLOCK = 1 << 20;
 
@@ -36,18 +38,21 @@ export async function* fileBlocks(
  * dropped, line ends stay as they are.
  *
  * @param name What to call them in an error. @param size How many there are, for the same.
- * @throws {TypeError} If they are not UTF-8; the error says at which byte.
+ * @throws {TypeError} If they are not UTF-8; the error says at which byte, or what they are instead.
  */
 export async function* decodeUtf8(
   blocks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { name, size }: { name: string; size: number },
 ): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  let read = 0, rest = new Uint8Array(0);
+  let read = 0, rest = new Uint8Array(0), format: string | undefined;
   const decode = (bytes: Uint8Array): string => {
     try {
       return decoder.decode(bytes);
     } catch (cause) {
+      if (format !== undefined) {
+        throw new TypeError(`${name} is not UTF-8 text, but ${format}`, { cause });
+      }
       throw new TypeError(
         `${name} is not UTF-8 text: no character goes on at byte ${
           read + firstInvalidUtf8(bytes)
@@ -57,6 +62,15 @@ export async function* decodeUtf8(
     }
   };
   for await (const block of blocks) {
+    if (read + rest.length === 0) {
+      format = formatOf(block);
+      if (isWide(block)) {
+        throw new TypeError(
+          `${name} is not UTF-8 text: more than a quarter of its first bytes are zeros, as in UTF-16 ` +
+            "and UTF-32; convert it, for example with iconv -f utf-16 -t utf-8",
+        );
+      }
+    }
     const bytes = rest.length === 0 ? block : concat(rest, block);
     const whole = bytes.length - unfinished(bytes);
     let text = decode(bytes.subarray(0, whole));

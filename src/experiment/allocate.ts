@@ -20,8 +20,14 @@ export interface Allocation {
   accumulate?: number;
   /** Whether layers keep only their inputs; see `TrainerOptions`. */
   recompute?: boolean;
+  /** Whether models are trained; true unless given. */
+  training?: boolean;
+  /** Whether keys and values are kept, to write text; false unless given. */
+  cached?: boolean;
   /** What the command calls T; `max_length` unless given. */
   lengthOption?: string;
+  /** What the command calls B; `batch_size` unless given. */
+  batchOption?: string;
 }
 
 /**
@@ -32,7 +38,7 @@ export interface Allocation {
 export function allocateModels(
   gpu: Gpu,
   { model: { config, live, weights } }: Materials,
-  { models, ...options }: Allocation,
+  { models, ...options }: Omit<Allocation, "training" | "cached">,
 ): DisposableStack & { arms: Arm[] } {
   using owned = new DisposableStack();
   const arms = Array.from(
@@ -52,7 +58,7 @@ export function allocateModels(
 export async function tryAllocating(
   gpu: Gpu,
   materials: Materials,
-  allocation: Allocation,
+  allocation: Omit<Allocation, "training" | "cached">,
   listeners: Parameters<typeof tellMemory>[1] = {},
 ): Promise<void> {
   tellMemory(planMemory(gpu, materials.model, allocation), listeners);

@@ -17,6 +17,7 @@ import {
 } from "../plasticity/scores.ts";
 import { Random } from "../random.ts";
 import type { BakeoffRecord, BakeoffStrategy } from "../record.ts";
+import { tryAllocating } from "./allocate.ts";
 import { checkOptions, type ExperimentOptions } from "./options.ts";
 import { environmentRecord } from "./run.ts";
 import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
@@ -71,6 +72,23 @@ export async function prepareBakeoff(
     },
     materials: await loadMaterials(options, listeners),
   };
+}
+
+/**
+ * Plans what a bake-off will need and tells it, then allocates it and gives it back: a model that is
+ * too large is refused here.
+ *
+ * @throws {RangeError} If the plan does not fit, naming what would.
+ * @throws {GpuError} If the adapter has less memory than WebGPU could tell.
+ */
+export async function checkBakeoff(
+  gpu: Gpu,
+  { batch_size: B, max_length: T }: BakeoffOptions,
+  materials: Materials,
+  listeners: LoadListeners = {},
+): Promise<void> {
+  const { onMessage } = listeners;
+  await tryAllocating(gpu, materials, { B, T, models: 1 }, onMessage && { onMessage });
 }
 
 /**

@@ -8,6 +8,7 @@ import { TextStream } from "../data/text_stream.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { planMemory } from "./memory_plan.ts";
 
 /** What to go on from, and how tokens are drawn. */
 export interface ContinueOptions {
@@ -52,8 +53,8 @@ export interface Continuation {
  *
  * @returns A continuation of each.
  * @throws {TypeError} If the model has no tokenizer, or a prompt or a stop string is empty.
- * @throws {RangeError} If a prompt and its continuation are longer than the model's context, or a
- *   number is out of range.
+ * @throws {RangeError} If a prompt and its continuation are longer than the model's context, the model
+ *   does not fit on the adapter, or a number is out of range.
  */
 export async function continueTexts(
   gpu: Gpu,
@@ -77,6 +78,12 @@ export async function continueTexts(
   });
   const { eos } = tokenizer;
   const streams = prompts.map(() => new TextStream(tokenizer, stop));
+  const longest = Math.max(1, ...encoded.map(({ length }) => length));
+  planMemory(gpu, { config, live }, {
+    ...{ B: Math.max(1, prompts.length), T: longest + max_new_tokens, models: 1 },
+    ...{ training: false, cached: true },
+    ...{ batchOption: "prompts", lengthOption: "prompt and max_new_tokens together" },
+  });
   using model = new Gpt2(gpu, config, weights, live);
   using generator = new Generator(model);
   const written = await generator.generate({

@@ -10,6 +10,7 @@ import { Activations } from "../gpt2/activations.ts";
 import { Evaluator } from "../gpt2/evaluate.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { planMemory } from "./memory_plan.ts";
 
 /** How text is cut into windows. */
 export interface EvaluateTextOptions {
@@ -42,8 +43,8 @@ export interface TextEvaluation {
  * Scores a text, or tokens that the model's own tokenizer made of one: windows of `maxLength` tokens, `stride` apart; of each window only the tokens that
  * no earlier window scored count (Hugging Face, "Perplexity of fixed-length models").
  *
- * @throws {RangeError} If a length is out of range, the text has fewer than two tokens, or the loss
- * is not a number.
+ * @throws {RangeError} If a length is out of range, the text has fewer than two tokens, the model does
+ * not fit on the adapter, or the loss is not a number.
  * @throws {TypeError} If the model came without a tokenizer.
  */
 export async function evaluateText(
@@ -67,8 +68,9 @@ export async function evaluateText(
     );
   }
   const windows = new WindowList(tokens, maxLength, stride);
-  using model = new Gpt2(gpu, config, weights, live);
   const B = Math.min(batchSize, windows.length);
+  planMemory(gpu, { config, live }, { B, T: maxLength, models: 1, training: false });
+  using model = new Gpt2(gpu, config, weights, live);
   using acts = new Activations(model, { B, T: maxLength, training: false });
   using evaluator = new Evaluator(model, acts);
   const { loss, perplexity, predicted } = await evaluator.evaluate(windows, signal);

@@ -4,8 +4,9 @@
  * @module
  */
 import { isFile } from "../data/files.ts";
-import { join } from "node:path";
-import { CARD, loadModel, RUN_MODELS, saveModel } from "../data/model_files.ts";
+import { join, resolve } from "node:path";
+import { checkSpace, type FreeSpace } from "../data/disk_space.ts";
+import { CARD, checkSavable, loadModel, RUN_MODELS, saveModel } from "../data/model_files.ts";
 import { MODEL_FORMS, type ModelForm } from "../data/model_form.ts";
 import { parameterLayout } from "../gpt2/layout.ts";
 import { checkChoice } from "../ranges.ts";
@@ -46,27 +47,37 @@ export interface Exported {
  *
  * @param dir A model's folder or its URL, `embedded`, or the folder of a run, whose model is taken.
  * @param output Where it goes; a folder there is replaced only where {@linkcode saveModel} would.
- * @throws As {@linkcode loadModel} and {@linkcode saveModel} do. Nothing is written then.
+ * @param freeSpace Tells how many bytes the disk has room for; the system is asked unless given.
+ * @throws As {@linkcode loadModel}, {@linkcode checkSavable} and {@linkcode saveModel} do.
+ * @throws {TypeError} If the disk has no room for it. Nothing is written in any case.
  */
 export async function exportModel(
   dir: string,
-  { form, output }: { form: ModelForm; output: string },
+  { form, output, freeSpace }: { form: ModelForm; output: string; freeSpace?: FreeSpace },
 ): Promise<Exported> {
   checkChoice("form", form, MODEL_FORMS);
+  await checkSavable(output);
   const path = await modelOf(dir);
   const model = await loadModel(dir === EMBEDDED_MODEL ? embeddedModel() : path);
   const { config, live } = model;
-  const read = await readCard(path);
-  const card = read === undefined ? undefined : cardInForm(read, form);
-  await saveModel(output, { ...model, ...(card !== undefined && { card }) }, { form });
   const sized = (path: string, form: ModelForm): ModelSize => {
     const layout = form === "compact" ? parameterLayout(config, live) : parameterLayout(config);
     const parameters = layout.reduce((sum, { size }) => sum + size, 0);
     return { path, form, parameters, bytes: 4 * parameters };
   };
+  const to = sized(output, form);
+  await checkSpace({
+    what: "the model",
+    bytes: to.bytes,
+    folder: resolve(output),
+    advice: "make room, or name another folder",
+  }, freeSpace);
+  const read = await readCard(path);
+  const card = read === undefined ? undefined : cardInForm(read, form);
+  await saveModel(output, { ...model, ...(card !== undefined && { card }) }, { form });
   return {
     from: sized(path, model.form),
-    to: sized(output, form),
+    to,
     active_heads: live.flat().length,
     total_heads: config.L * config.NH,
     card: card !== undefined,

@@ -6,8 +6,9 @@
 import type { Gpt2Config } from "../gpt2/config.ts";
 import type { LiveHeads } from "../gpt2/layout.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type MemoryPart, type MemoryPlan, planTraining } from "../optim/memory.ts";
-import { byteCount, count, plural } from "../report/theme.ts";
+import { type MemoryPart, type MemoryPlan, planModels } from "../optim/memory.ts";
+import { count, plural } from "../report/theme.ts";
+import { byteCount } from "../units.ts";
 import type { Allocation } from "./allocate.ts";
 
 /** A plan of so many bytes is told as a table, a smaller one in a line. */
@@ -34,7 +35,7 @@ export function memoryLimit({ info }: Gpu): number | undefined {
 }
 
 /**
- * Plans what a run allocates.
+ * Plans what a run allocates, or what forward passes do.
  *
  * @param most Bytes there are; {@linkcode memoryLimit} unless given.
  * @throws {RangeError} If it does not fit, naming the largest batch and sequence that would.
@@ -47,26 +48,35 @@ export function planMemory(
 ): MemoryPlan {
   const plan = attempt(gpu, model, allocation, most);
   if (typeof plan !== "string") return plan;
-  const { B, T, recompute, lengthOption = "max_length", accumulate = 1 } = allocation;
+  const { B, T, recompute, accumulate = 1, training = true } = allocation;
+  const { lengthOption = "max_length", batchOption = "batch_size" } = allocation;
   const fits = (change: Partial<Allocation>) =>
     typeof attempt(gpu, model, { ...allocation, ...change }, most) !== "string";
   const batch = largest(B - 1, (B) => fits({ B }));
   const length = largest(T - 1, (T) => fits({ T }));
   const alone = batch === 0 && length < 2 ? largest(T - 1, (T) => fits({ B: 1, T })) : 0;
   const ways = [
-    ...batch > 0 ? [`batch_size ${batch}`] : [],
+    ...batch > 0 ? [`${batchOption} ${batch}`] : [],
     ...length > 1 ? [`${lengthOption} ${length}`] : [],
-    ...alone > 1 ? [`batch_size 1 with ${lengthOption} ${alone}`] : [],
-    ...!recompute && fits({ recompute: true }) ? ["recompute"] : [],
+    ...alone > 1 ? [`${batchOption} 1 with ${lengthOption} ${alone}`] : [],
+    ...training && !recompute && fits({ recompute: true }) ? ["recompute"] : [],
   ];
   const divisor = largestDivisor(B, batch);
   const alike = `batch_size ${divisor} with gradient_accumulation_steps ${
     B / divisor * accumulate
   }`;
-  const advice = ways.length > 0
-    ? `what fits: ${ways.join(", or ")}` + (batch > 0 ? `; ${alike} trains alike` : "")
-    : "no batch of this model fits: take a smaller model, or another adapter";
-  throw new RangeError(`${plan}; ${advice}`);
+  if (ways.length === 0) {
+    // what stands in the way of the smallest batch tells more than what a larger one needs
+    const smallest = attempt(gpu, model, { ...allocation, B: 1, T: 1 }, most);
+    throw new RangeError(
+      `${typeof smallest === "string" ? smallest : plan}; no batch of this model fits: take a ` +
+        "smaller model, or another adapter",
+    );
+  }
+  throw new RangeError(
+    `${plan}; what fits: ${ways.join(", or ")}` +
+      (training && batch > 0 ? `; ${alike} trains alike` : ""),
+  );
 }
 
 /** The plan, or why it does not fit. */
@@ -78,14 +88,14 @@ function attempt(
 ): MemoryPlan | string {
   let plan: MemoryPlan;
   try {
-    plan = planTraining(gpu, model, allocation);
+    plan = planModels(gpu, model, allocation);
   } catch (error) {
     if (error instanceof RangeError) return error.message;
     throw error;
   }
-  const { B, T } = allocation;
+  const { B, T, training = true, batchOption = "batch_size" } = allocation;
   const { largest_binding: bound, binding_limit, largest_buffer: buffer, buffer_limit } = plan;
-  const too = (what: string) => `batch_size ${B} x ${T} tokens does not fit: ${what}`;
+  const too = (what: string) => `${batchOption} ${B} x ${T} tokens does not fit: ${what}`;
   if (bound.bytes > binding_limit) {
     return too(
       `${bound.what} would bind ${byteCount(bound.bytes)} at once, and this adapter binds ` +
@@ -100,8 +110,8 @@ function attempt(
   }
   if (plan.bytes > most) {
     return too(
-      `${plural(plan.models, "model")} in training would take ${byteCount(plan.bytes)}, and ` +
-        `${byteCount(most)} are free`,
+      `${plural(plan.models, "model")}${training ? " in training" : ""} would take ` +
+        `${byteCount(plan.bytes)}, and ${byteCount(most)} are free`,
     );
   }
   return plan;

@@ -157,7 +157,6 @@ async function beginningOf(
     begins += piece;
     if (begins.length >= MOST.characters) break;
   }
-  if (begins === "") throw new RangeError(`${text} is empty: give a file with text in it`);
   return begins.slice(0, MOST.characters);
 }
 

@@ -80,7 +80,7 @@ export async function startExperiment(
 }
 
 /** The models, and in adaptive mode one more in which pruned heads are measured. */
-function allocationOf(options: ExperimentOptions): Allocation {
+export function allocationOf(options: ExperimentOptions): Allocation {
   const { batch_size: B, max_length: T, recompute, controls, pruning_mode } = options;
   return {
     ...{ B, T, recompute, accumulate: options.gradient_accumulation_steps },

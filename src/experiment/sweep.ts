@@ -12,8 +12,10 @@ import { readSweep, writeSweep } from "../report/comparison.ts";
 import { runName } from "../report/compared.ts";
 import { writeReport } from "../report/write.ts";
 import type { RunListeners } from "./experiment_state.ts";
+import { planMemory } from "./memory_plan.ts";
 import { NeuralPlasticityExperiment } from "./neural_plasticity.ts";
 import { absoluteModel, absoluteText } from "./resume.ts";
+import { allocationOf } from "./run.ts";
 import { newFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 import { checkSweepOptions, planSweep, runOptions, type SweepOptions } from "./sweep_options.ts";
@@ -84,13 +86,25 @@ export class Sweep {
   /**
    * Checks everything, and makes the sweep's folder with the plan in it; nothing is run yet.
    *
-   * @throws {RangeError | TypeError} If options, model or text do not work out; nothing was written.
+   * @throws {RangeError | TypeError} If options, model or text do not work out, or the model does not fit
+   * on the adapter; nothing was written.
    */
   static async start(
     given: Partial<SweepOptions> = {},
     config: SweepConfig = {},
   ): Promise<Sweep> {
-    const { options, runs } = await prepareSweep(given, config);
+    const { options, runs, materials } = await prepareSweep(given, config);
+    const gpu = config.gpu ?? await Gpu.open({ device: options.device });
+    try {
+      // as large for every run: what does not fit is refused here, not by each of them
+      planMemory(
+        gpu,
+        materials.model,
+        allocationOf(runOptions(options, runs[0], options.output_dir)),
+      );
+    } finally {
+      if (gpu !== config.gpu) gpu.dispose();
+    }
     const dir = await newFolder(options.output_dir, shortName(options.model_name));
     const created = new Date().toISOString();
     const sweep = new Sweep(dir, { format: 1, created, options: { ...options }, runs }, config);

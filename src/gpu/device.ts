@@ -121,6 +121,8 @@ export class Gpu implements Disposable {
    */
   readonly pending: Promise<string | null | undefined>[] = [];
   #errors: string[] = [];
+  /** What was said when memory ran out: whatever else went wrong followed from it. */
+  #memory: string | undefined;
   #lost: string | undefined;
   #disposed = false;
 
@@ -139,7 +141,9 @@ export class Gpu implements Disposable {
     this.maxBinding = Math.floor(most / 256) * 256;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#errors.push((event as GPUUncapturedErrorEvent).error.message);
+      const { error } = event as GPUUncapturedErrorEvent;
+      if (error instanceof GPUOutOfMemoryError) this.#memory ??= error.message;
+      else this.#errors.push(error.message);
     });
     device.lost.then((lost) => {
       if (!this.#disposed) this.#lost = lost.message || String(lost.reason);
@@ -249,6 +253,14 @@ export class Gpu implements Disposable {
   check(): void {
     if (this.#lost !== undefined) {
       throw new DeviceLostError(`The GPU device was lost: ${this.#lost}`);
+    }
+    if (this.#memory !== undefined) {
+      const said = this.#memory;
+      this.#memory = undefined;
+      this.#errors.length = 0;
+      throw new GpuError(
+        `The adapter is out of memory: take a smaller model, batch_size or max_length (${said})`,
+      );
     }
     if (this.#errors.length > 0) {
       const [first, ...rest] = this.#errors.splice(0);

@@ -20,7 +20,11 @@ export function tablePieces(V: number, C: number, maxBinding: number): TablePiec
   // 64 rows are a multiple of any binding alignment, whatever C is
   const rows = Math.floor(maxBinding / (4 * C) / 64) * 64;
   if (rows === 0) {
-    throw new RangeError(`One row of ${C} channels times 64 exceeds ${maxBinding} bytes`);
+    throw new RangeError(
+      `64 rows of the token table have ${
+        4 * 64 * C
+      } bytes, and at most ${maxBinding} are bound at once`,
+    );
   }
   const pieces: TablePiece[] = [];
   for (let V0 = 0; V0 < V; V0 += rows) pieces.push({ V0, V1: Math.min(V, V0 + rows) });

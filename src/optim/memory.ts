@@ -1,19 +1,16 @@
 /**
- * What training will need on the device, counted before anything is allocated.
+ * What models will need on the device, in training or not, counted before anything is allocated.
  *
  * @module
  */
-import {
-  type ActivationSizes,
-  activationSizes,
-  type BindingLimits,
-} from "../gpt2/activation_sizes.ts";
+import { type ActivationSizes, activationSizes } from "../gpt2/activation_sizes.ts";
 import type { Gpt2Config } from "../gpt2/config.ts";
 import { type LiveHeads, type Parameter, parameterLayout } from "../gpt2/layout.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { ALIGNMENT } from "../gpu/tensor.ts";
 import { texelBytes, texelsFit } from "../gpu/texels.ts";
 import { tablePieces } from "../kernels/embedding.ts";
+import { scheduleOf } from "../kernels/matmul.ts";
 import type { TrainerOptions } from "./trainer.ts";
 
 /** Bytes under a name. */
@@ -24,9 +21,9 @@ export interface MemoryPart {
   bytes: number;
 }
 
-/** What a number of equal models in training need. */
+/** What a number of equal models need. */
 export interface MemoryPlan {
-  /** Models, each with gradients, moments and activations. */
+  /** Models, each with activations and, in training, gradients and moments. */
   models: number;
   /** Sequences that are computed at once. */
   B: number;
@@ -53,10 +50,14 @@ export interface MemoryPlan {
 }
 
 /** How much of what is to be allocated. */
-export interface PlannedTraining
+export interface PlannedModels
   extends Pick<TrainerOptions, "B" | "T" | "recompute" | "logitBytes"> {
-  /** Models, each with its trainer. */
+  /** How many, each with activations of its own. */
   models: number;
+  /** Whether each has a trainer; true unless given. Without, it computes forward passes alone. */
+  training?: boolean;
+  /** Whether keys and values of all T places are kept, to write text; false unless given. */
+  cached?: boolean;
 }
 
 /** Bytes of a tensor in an arena. */
@@ -72,28 +73,33 @@ function largest(parts: readonly MemoryPart[]): MemoryPart {
 }
 
 /**
- * Plans training.
+ * Plans training, or forward passes alone.
  *
  * @throws {RangeError} If B or T are not what the model or the adapter can compute, or a row of the
  * token table exceeds a binding.
  */
-export function planTraining(
+export function planModels(
   gpu: Gpu,
   { config, live }: { config: Gpt2Config; live: LiveHeads },
-  { models, ...options }: PlannedTraining,
+  { models, training = true, cached = false, ...options }: PlannedModels,
 ): MemoryPlan {
-  const sizes = activationSizes(config, live, { ...options, training: true }, gpu);
+  const sizes = activationSizes(config, live, { ...options, training }, gpu);
   const layout = parameterLayout(config, live);
+  const caches = live.map(({ length }) => 2 * options.B * options.T * length * config.HS);
   const weights = sum(layout.map(({ size }) => padded(size)));
   const { single, stream, streams } = sizes;
   const { stats, rowdot, gateGrads, sums, logits, state, losses, ...rest } = single;
   const residuals = (1 + streams.mid + streams.post) * padded(stream);
   const parts = [
     { what: "parameters", bytes: weights },
-    { what: "gradients", bytes: weights },
-    { what: "moments", bytes: 2 * weights },
+    ...training
+      ? [{ what: "gradients", bytes: weights }, { what: "moments", bytes: 2 * weights }]
+      : [],
     { what: "activations", bytes: sum(sizes.layers.map((l) => bytesOf({ ...l }))) + residuals },
-    { what: "gradients of activations", bytes: bytesOf(sizes.gradients!) },
+    ...sizes.gradients
+      ? [{ what: "gradients of activations", bytes: bytesOf(sizes.gradients) }]
+      : [],
+    ...cached ? [{ what: "keys and values", bytes: sum(caches.map(padded)) }] : [],
     { what: "logits and losses", bytes: bytesOf({ logits, state, losses }) },
     { what: "head statistics", bytes: bytesOf({ stats, rowdot, gateGrads, sums }) },
     { what: "batch and scratch", bytes: bytesOf(rest) },
@@ -102,7 +108,8 @@ export function planTraining(
     ? [{ what: "texture copies, at most", bytes: textureBytes(gpu, config, sizes, layout) }]
     : [];
   const buffer_limit = gpu.device.limits.maxBufferSize;
-  const tensors = boundTensors(config, sizes, layout, gpu);
+  const cache = { what: "cache of keys and values", bytes: cached ? 4 * Math.max(...caches) : 0 };
+  const tensors = [...boundTensors(gpu, config, sizes, layout), cache];
   return {
     models,
     B: options.B,
@@ -125,12 +132,16 @@ export function planTraining(
 
 /** What kernels bind, and how many bytes of it at once: whole tensors, and pieces of token tables. */
 function boundTensors(
+  gpu: Gpu,
   { V, C }: Gpt2Config,
   { single, stream, layers, gradients }: ActivationSizes,
   layout: readonly Parameter[],
-  { maxBinding }: BindingLimits,
 ): MemoryPart[] {
-  const [{ V0, V1 }] = tablePieces(V, C, maxBinding);
+  const [{ V0, V1 }] = tablePieces(V, C, gpu.maxBinding);
+  // forward passes read matrices as texels where they can; training binds their gradients
+  const unbound = (name: string, size: number) =>
+    gradients === undefined && scheduleOf(gpu).entry === "registers" &&
+    isMatrix(name) && texelsFit(gpu, size);
   const bound = (name: string, size: number) =>
     ["wte.weight", "lm_head.weight"].includes(name) ? (V1 - V0) * C : size;
   const named = (record: Readonly<Record<string, number>>) => Object.entries(record);
@@ -138,9 +149,15 @@ function boundTensors(
     ...named(single),
     ...layers.flatMap((layer) => named({ ...layer })),
     ...named({ "residual stream": stream }),
-    ...named(gradients!),
-    ...layout.map(({ name, size }): [string, number] => [name, bound(name, size)]),
+    ...named(gradients ?? {}),
+    ...layout.filter(({ name, size }) => !unbound(name, size))
+      .map(({ name, size }): [string, number] => [name, bound(name, size)]),
   ].map(([what, size]) => ({ what, bytes: Math.ceil(size / 4) * 16 }));
+}
+
+/** Whether a parameter is the matrix of a linear layer. */
+function isMatrix(name: string): boolean {
+  return /\.c_(attn|proj|fc)\.weight$/.test(name);
 }
 
 /** Textures that operands of products are copied into: three at once at most. */

@@ -97,12 +97,6 @@ export function percent(share: number, digits = 1): string {
   return `${Number.isInteger(value) ? value : value.toFixed(digits)} %`.replace("-", "−");
 }
 
-/** Writes bytes in kilobytes, megabytes or gigabytes. */
-export function byteCount(bytes: number): string {
-  if (bytes < 1e5) return `${(bytes / 1e3).toFixed(1)} kB`;
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
-}
-
 /** Writes a number of things with the right word: `1 head`, `3 heads`. */
 export function plural(n: number, word: string): string {
   return `${count(n)} ${word}${n === 1 ? "" : "s"}`;
