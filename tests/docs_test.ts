@@ -267,7 +267,8 @@ async function assertFolder(run: string, kind: "experiment" | "integration"): Pr
 Deno.test("the README's table of tasks has every task, and no other", async () => {
   const readme = await read("README.md");
   const [, rows] = /\n\| task \| what it does \|\n\| --- \| --- \|\n((?:\|.*\n)+)/.exec(readme)!;
-  const tasks = Object.keys(denoJson.tasks);
+  // those with a colon are parts of others
+  const tasks = Object.keys(denoJson.tasks).filter((name) => !name.includes(":"));
   const told = rows.trim().split("\n").flatMap((row) => {
     const [, first, rest] = row.split(/(?<!\\)\|/);
     const [name] = /(?<=`)[\w-]+/.exec(first)!;

@@ -130,7 +130,7 @@ Deno.test("forward passes alone are planned as they are allocated, without gradi
 
 Deno.test("the plan of a text's writing covers what is allocated for it", async () => {
   const plan = planModels(gpu, { config, live: full }, {
-    ...{ B: 3, T: 160, models: 1, training: false, cached: true },
+    ...{ B: 3, T: 16, writes: 144, models: 1, training: false },
   });
   const before = gpu.bytes;
   using model = new Gpt2(gpu, config, weights);
@@ -170,7 +170,7 @@ Deno.test("evaluating and generating refuse what does not fit, before anything i
   assert.equal(serial.bytes, 0);
   await assert.rejects(
     write(serial, Array(10).fill("a")),
-    /^RangeError: prompts 10 x 12 tokens does not fit: fc would bind .*; what fits: prompts 8, or prompt/,
+    /^RangeError: prompts 10 x 16 tokens does not fit: fc would bind .*; what fits: prompts 6, or tokens of/,
   );
   const { predicted } = await evaluateText(serial, loaded, tokens, { ...sizes, batchSize: 1 });
   assert.ok(predicted > 150, "what is said to fit does");

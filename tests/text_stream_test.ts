@@ -86,6 +86,12 @@ Deno.test("prompts side by side: stop strings, streaming, and why each text ends
   const [first] = await continueTexts(gpu, model, { ...options, prompts: prompts.slice(0, 1) });
   assert.deepEqual(first, texts[0], "alone it is the same");
 
+  // the end of a text that may become a stop string is told when nothing more can come
+  streamed.fill("");
+  const never = texts.map(({ text }) => text.slice(-2) + "\0");
+  const held = await continueTexts(gpu, model, { ...options, prompts, stop: never }, { onText });
+  assert.deepEqual([held, streamed], [texts, texts.map(({ text }) => text)]);
+
   const stop = texts[1].text.slice(12, 15);
   const ended = await continueTexts(gpu, model, { ...options, prompts, stop: [stop] });
   ended.forEach(({ text, finish, tokens }, i) => {

@@ -22,8 +22,8 @@ export interface Allocation {
   recompute?: boolean;
   /** Whether models are trained; true unless given. */
   training?: boolean;
-  /** Whether keys and values are kept, to write text; false unless given. */
-  cached?: boolean;
+  /** Tokens to write after those of each sequence, of which keys and values are kept; 0 unless given. */
+  writes?: number;
   /** What the command calls T; `max_length` unless given. */
   lengthOption?: string;
   /** What the command calls B; `batch_size` unless given. */
@@ -38,7 +38,7 @@ export interface Allocation {
 export function allocateModels(
   gpu: Gpu,
   { model: { config, live, weights } }: Materials,
-  { models, ...options }: Omit<Allocation, "training" | "cached">,
+  { models, ...options }: Omit<Allocation, "training" | "writes">,
 ): DisposableStack & { arms: Arm[] } {
   using owned = new DisposableStack();
   const arms = Array.from(
@@ -58,7 +58,7 @@ export function allocateModels(
 export async function tryAllocating(
   gpu: Gpu,
   materials: Materials,
-  allocation: Omit<Allocation, "training" | "cached">,
+  allocation: Omit<Allocation, "training" | "writes">,
   listeners: Parameters<typeof tellMemory>[1] = {},
 ): Promise<void> {
   tellMemory(planMemory(gpu, materials.model, allocation), listeners);

@@ -5,6 +5,7 @@
  */
 import type { LoadedModel } from "../data/model_files.ts";
 import { TextStream } from "../data/text_stream.ts";
+import { decoderShape } from "../gpt2/decoder.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -79,10 +80,11 @@ export async function continueTexts(
   const { eos } = tokenizer;
   const streams = prompts.map(() => new TextStream(tokenizer, stop));
   const longest = Math.max(1, ...encoded.map(({ length }) => length));
+  const sequences = Math.max(1, prompts.length);
+  const { B, T, S } = decoderShape({ sequences, longest, maxNewTokens: max_new_tokens }, config);
   planMemory(gpu, { config, live }, {
-    ...{ B: Math.max(1, prompts.length), T: longest + max_new_tokens, models: 1 },
-    ...{ training: false, cached: true },
-    ...{ batchOption: "prompts", lengthOption: "prompt and max_new_tokens together" },
+    ...{ B, T, writes: S - T, models: 1, training: false },
+    ...{ batchOption: "prompts", lengthOption: "tokens of a prompt" },
   });
   using model = new Gpt2(gpu, config, weights, live);
   using generator = new Generator(model);

@@ -18,6 +18,7 @@ import {
   type SamplingRule,
 } from "../kernels/sampling.ts";
 import { Activations } from "./activations.ts";
+import type { Gpt2Config } from "./config.ts";
 import { forward, headWeight } from "./forward.ts";
 import type { Gpt2 } from "./model.ts";
 
@@ -29,6 +30,22 @@ export interface DecoderShape {
   T: number;
   /** Places of a sequence, prompt and continuation: the longest's, or more. */
   S: number;
+}
+
+/** Lengths are rounded up to multiples of this, so that few different ones are bound. */
+const ROUND = 16;
+
+/** What a request is written in: its longest prompt decides. */
+export function decoderShape(
+  { sequences: B, longest, maxNewTokens }: {
+    sequences: number;
+    longest: number;
+    maxNewTokens: number;
+  },
+  { T }: Gpt2Config,
+): DecoderShape {
+  const rounded = (length: number) => Math.min(T, Math.ceil(length / ROUND) * ROUND);
+  return { B, T: rounded(longest), S: rounded(longest + maxNewTokens) };
 }
 
 /** A request's tensors. */

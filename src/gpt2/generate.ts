@@ -7,7 +7,7 @@
 import { submit } from "../gpu/kernel.ts";
 import { type SamplingOptions, samplingRule } from "../kernels/sampling.ts";
 import type { Gpt2Config } from "./config.ts";
-import { Decoder, type DecoderShape } from "./decoder.ts";
+import { Decoder, type DecoderShape, decoderShape } from "./decoder.ts";
 import type { Gpt2 } from "./model.ts";
 
 /** What to write; see {@linkcode SamplingOptions} for how tokens are chosen. */
@@ -38,9 +38,6 @@ const CHUNK_MS = 100;
 
 /** Most tokens between read-backs. */
 const LONGEST_CHUNK = 64;
-
-/** Lengths are rounded up to multiples of this, so that few different ones are bound. */
-const ROUND = 16;
 
 /**
  * Continues prompts with a model. Buffers are made at the first call, kept, and made anew where a
@@ -88,11 +85,7 @@ export class Generator implements Disposable {
     }
     this.#busy = true;
     try {
-      const shape = {
-        B: prompts.length,
-        T: rounded(longest, config),
-        S: rounded(longest + maxNewTokens, config),
-      };
+      const shape = decoderShape({ sequences: prompts.length, longest, maxNewTokens }, config);
       const decoder = this.#reserve(shape);
       const writing = decoder.begin(shape, { prompts, maxNewTokens, rule });
       const out = prompts.map((prompt) => [...prompt]);
@@ -188,10 +181,6 @@ function checkPrompts(
     }
   });
   return Math.max(...prompts.map(({ length }) => length));
-}
-
-function rounded(length: number, { T }: Gpt2Config): number {
-  return Math.min(T, Math.ceil(length / ROUND) * ROUND);
 }
 
 /** How many tokens to write next, where the last `count` took `ms`. */

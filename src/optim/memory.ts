@@ -56,8 +56,11 @@ export interface PlannedModels
   models: number;
   /** Whether each has a trainer; true unless given. Without, it computes forward passes alone. */
   training?: boolean;
-  /** Whether keys and values of all T places are kept, to write text; false unless given. */
-  cached?: boolean;
+  /**
+   * Tokens to write after the T of each sequence: keys and values of all are kept then. 0, and none
+   * are kept, unless given.
+   */
+  writes?: number;
 }
 
 /** Bytes of a tensor in an arena. */
@@ -81,11 +84,12 @@ function largest(parts: readonly MemoryPart[]): MemoryPart {
 export function planModels(
   gpu: Gpu,
   { config, live }: { config: Gpt2Config; live: LiveHeads },
-  { models, training = true, cached = false, ...options }: PlannedModels,
+  { models, training = true, writes = 0, ...options }: PlannedModels,
 ): MemoryPlan {
   const sizes = activationSizes(config, live, { ...options, training }, gpu);
   const layout = parameterLayout(config, live);
-  const caches = live.map(({ length }) => 2 * options.B * options.T * length * config.HS);
+  const places = writes > 0 ? options.T + writes : 0;
+  const caches = live.map(({ length }) => 2 * options.B * places * length * config.HS);
   const weights = sum(layout.map(({ size }) => padded(size)));
   const { single, stream, streams } = sizes;
   const { stats, rowdot, gateGrads, sums, logits, state, losses, ...rest } = single;
@@ -99,7 +103,7 @@ export function planModels(
     ...sizes.gradients
       ? [{ what: "gradients of activations", bytes: bytesOf(sizes.gradients) }]
       : [],
-    ...cached ? [{ what: "keys and values", bytes: sum(caches.map(padded)) }] : [],
+    ...places > 0 ? [{ what: "keys and values", bytes: sum(caches.map(padded)) }] : [],
     { what: "logits and losses", bytes: bytesOf({ logits, state, losses }) },
     { what: "head statistics", bytes: bytesOf({ stats, rowdot, gateGrads, sums }) },
     { what: "batch and scratch", bytes: bytesOf(rest) },
@@ -108,7 +112,7 @@ export function planModels(
     ? [{ what: "texture copies, at most", bytes: textureBytes(gpu, config, sizes, layout) }]
     : [];
   const buffer_limit = gpu.device.limits.maxBufferSize;
-  const cache = { what: "cache of keys and values", bytes: cached ? 4 * Math.max(...caches) : 0 };
+  const cache = { what: "cache of keys and values", bytes: 4 * Math.max(...caches) };
   const tensors = [...boundTensors(gpu, config, sizes, layout), cache];
   return {
     models,
