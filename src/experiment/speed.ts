@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Model } from "../data/model_files.ts";
 import { padWeights, type Weights } from "../gpt2/checkpoint.ts";
 import type { Gpt2Config } from "../gpt2/config.ts";
 import { Decoder, type Writing } from "../gpt2/decoder.ts";
@@ -54,12 +55,8 @@ export interface SpeedControls {
   onProgress?: (progress: { phase: string; step: number; total: number }) => void;
 }
 
-/** A model with heads removed. */
-interface Pruned {
-  config: Gpt2Config;
-  live: LiveHeads;
-  weights: Weights;
-}
+/** A model's sizes, heads and weights. */
+type InMemory = Pick<Model, "config" | "live" | "weights">;
 
 /** Milliseconds that a timing takes at least: the wait at its end is uncertain by some 5. */
 const LEAST_MS = 300;
@@ -109,7 +106,7 @@ export function checkSpeedOptions(
  */
 export async function measureSpeed(
   gpu: Gpu,
-  model: Pruned,
+  model: Pick<Model, "config" | "live" | "weights">,
   given: Partial<SpeedOptions> = {},
   { signal, onProgress }: SpeedControls = {},
 ): Promise<SpeedRecord> {
@@ -179,7 +176,7 @@ function timings(rounds: number): number {
 type ComparedTimes = Record<typeof FORMS[number], number[]>;
 
 function compared(
-  { config, live }: Pruned,
+  { config, live }: InMemory,
   { batch_size: B, prompt_length: P, new_tokens: N }: SpeedOptions,
   timed: Record<Pass, ComparedTimes>,
 ): Pick<SpeedRecord, Pass> {
@@ -234,7 +231,7 @@ class TimedForm implements Disposable {
   readonly #newTokens: number;
   readonly #owned: DisposableStack;
 
-  constructor(gpu: Gpu, { config, live, weights }: Pruned, options: SpeedOptions) {
+  constructor(gpu: Gpu, { config, live, weights }: InMemory, options: SpeedOptions) {
     const { batch_size: B, prompt_length: T, new_tokens: maxNewTokens } = options;
     const shape = { B, T, S: T + maxNewTokens };
     const random = new Random(0);

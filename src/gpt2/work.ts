@@ -56,7 +56,7 @@ export function passOperations(
 }
 
 /**
- * Bytes that a pass must read: every weight once a pass, but of the embeddings only the tokens' rows,
+ * Bytes that decoding must read: every weight once a pass, but of the embeddings only the tokens' rows,
  * and for every token the keys and values that it sees.
  *
  * @param live The heads that are computed.

@@ -53,8 +53,10 @@ export function speedWords(record: SpeedRecord): string[] {
   const share = (of: WorkBound) => percent(of.attention_share);
   const gone = percent(1 - active_heads / total_heads);
   const same = same_continuations === batch_size
-    ? "Both wrote the same tokens."
-    : `Both wrote the same tokens to ${same_continuations} of ${plural(batch_size, "sequence")}: ` +
+    ? "Both forms wrote the same tokens."
+    : `Both forms wrote the same tokens to ${same_continuations} of ${
+      plural(batch_size, "sequence")
+    }: ` +
       "where two tokens are nearly as likely, rounding decides.";
   return [
     `${gone} of the heads are gone. Attention is ${share(prefill.operations)} of prefill's ` +
