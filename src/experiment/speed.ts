@@ -8,7 +8,7 @@ import type { Model } from "../data/model_files.ts";
 import { padWeights, type Weights } from "../gpt2/checkpoint.ts";
 import type { Gpt2Config } from "../gpt2/config.ts";
 import { Decoder, type Writing } from "../gpt2/decoder.ts";
-import { allHeads, type LiveHeads } from "../gpt2/layout.ts";
+import { allHeads } from "../gpt2/layout.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import {
   decodingSize,

@@ -36,7 +36,7 @@ export function speedRows(record: SpeedRecord): { head: string[]; rows: string[]
       "full shape",
       "compact",
       "speed-up",
-      plural(rounds, "round"),
+      `range, ${plural(rounds, "round")}`,
       "most by operations",
       "most by bytes",
     ],
