@@ -20,6 +20,7 @@ import {
 } from "../gpt2/work.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { measureFence } from "../gpu/fence.ts";
+import { submit } from "../gpu/kernel.ts";
 import { samplingRule } from "../kernels/sampling.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import { Random } from "../random.ts";
@@ -252,8 +253,8 @@ class TimedForm implements Disposable {
   /** Submits a pass. Decoding finds the cache as the last prefill left it, and begins behind it. */
   #submit(pass: Pass): Writing {
     const writing = this.#begin();
-    if (pass === "prefill") this.#decoder.submit(writing.prefill);
-    else for (let i = 0; i < this.#newTokens; i++) this.#decoder.submit(writing.decode);
+    if (pass === "prefill") submit(this.#gpu, writing.prefill);
+    else for (let i = 0; i < this.#newTokens; i++) submit(this.#gpu, writing.decode);
     return writing;
   }
 
@@ -263,8 +264,7 @@ class TimedForm implements Disposable {
     await this.#gpu.idle();
     const writing = this.#submit("decoding");
     const known = this.#prompts.map((prompt) => [...prompt]);
-    const { fresh } = await this.#decoder.look(writing, known);
-    return fresh.map((tokens) => tokens.join(" "));
+    return (await this.#decoder.look(writing, known)).map(({ fresh }) => fresh.join(" "));
   }
 
   /** Milliseconds of one pass, where so many are submitted together and waited for once. */
