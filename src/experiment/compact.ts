@@ -10,7 +10,13 @@ import { checkSavable } from "../data/model_files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { SPEED_FILE, type SpeedRecord } from "../record.ts";
 import { cardWithSpeed } from "../report/model_card.ts";
-import { type Exported, readModel, type SavedModel, writeModel } from "./export_model.ts";
+import {
+  checkRoom,
+  type Exported,
+  readModel,
+  type SavedModel,
+  writeModel,
+} from "./export_model.ts";
 import { checkSpeedOptions, measureSpeed, type SpeedControls, type SpeedOptions } from "./speed.ts";
 
 /** What is to be compacted, read and checked. */
@@ -37,7 +43,7 @@ export interface Compacted extends Exported {
  * unless given.
  * @param given.options What to time; see {@linkcode measureSpeed}.
  * @throws {RangeError} If the model has all of its heads, or an option is out of range.
- * @throws As `loadModel` does, and `saveModel` where something that is not ours is at the output.
+ * @throws As `loadModel` does, and `exportModel` where it cannot be written.
  */
 export async function prepareCompact(
   dir: string,
@@ -54,6 +60,7 @@ export async function prepareCompact(
   }
   const { output = besideModel(saved.path) } = given;
   await checkSavable(output);
+  await checkRoom(saved.model, { form: "compact", output });
   return { saved, output, options: checkSpeedOptions(config, given.options) };
 }
 

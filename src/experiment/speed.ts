@@ -27,8 +27,7 @@ import { Random } from "../random.ts";
 import { checkNumber } from "../ranges.ts";
 import type { PassSpeed, SpeedRecord, WorkBound } from "../record.ts";
 import { spread } from "../spread.ts";
-import { byteCount } from "../report/theme.ts";
-import { memoryLimit } from "./memory_plan.ts";
+import { planMemory } from "./memory_plan.ts";
 import { environmentRecord } from "./run.ts";
 
 /** What is timed. */
@@ -113,10 +112,13 @@ export async function measureSpeed(
 ): Promise<SpeedRecord> {
   const { config, live, weights } = model;
   const options = checkSpeedOptions(config, given);
-  await tuneMatmul(gpu);
+  const { batch_size: B, prompt_length: T, new_tokens: writes } = options;
   const every = allHeads(config);
+  planMemory(gpu, { config, live: every }, {
+    ...{ B, T, writes, models: FORMS.length, training: false, lengthOption: "prompt_length" },
+  });
+  await tuneMatmul(gpu);
   const padded = padWeights(config, live, weights);
-  checkMemory(gpu, [padded, weights]);
   using full = new TimedForm(gpu, { config, live: every, weights: padded }, options);
   using compact = new TimedForm(gpu, model, options);
   const forms = { full, compact };
@@ -154,18 +156,6 @@ export async function measureSpeed(
     same_continuations: written[0].filter((tokens, b) => tokens === written[1][b]).length,
     ...compared(model, options, timed),
   };
-}
-
-/** Refuses models that this machine cannot hold twice. */
-function checkMemory(gpu: Gpu, forms: readonly Weights[]): void {
-  const values = forms.flatMap((weights) => [...weights.values()]);
-  const bytes = values.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const most = memoryLimit(gpu) ?? Infinity;
-  if (bytes <= most) return;
-  throw new RangeError(
-    `both forms of the model take ${byteCount(bytes)}, and ${byteCount(most)} are free: measure ` +
-      "where there is more, or measure nothing",
-  );
 }
 
 /** How often `onProgress` is called. */
