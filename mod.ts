@@ -33,6 +33,14 @@ export { allHeads, type HeadAxis, type LiveHeads, type Parameter } from "./src/g
 export { compactWeights, initWeights, padWeights, type Weights } from "./src/gpt2/checkpoint.ts";
 export { Gpt2, type ParameterTensors } from "./src/gpt2/model.ts";
 export { foldMeans, scaleHeads } from "./src/gpt2/heads.ts";
+export {
+  decodingSize,
+  passBytes,
+  passOperations,
+  type PassSize,
+  prefillSize,
+  type Work,
+} from "./src/gpt2/work.ts";
 export { type Evaluation, type Evaluator, type Window } from "./src/gpt2/evaluate.ts";
 export { type GenerateControls, type GenerateOptions, Generator } from "./src/gpt2/generate.ts";
 export { type SamplingOptions } from "./src/kernels/sampling.ts";
@@ -306,7 +314,24 @@ export {
   UpgradeRun,
 } from "./src/experiment/upgrade.ts";
 export { UPGRADE_DEFAULTS, type UpgradeOptions } from "./src/experiment/upgrade_options.ts";
-export { type Exported, exportModel, type ModelSize } from "./src/experiment/export_model.ts";
+export {
+  type Exported,
+  exportModel,
+  type ModelSize,
+  type SavedModel,
+} from "./src/experiment/export_model.ts";
+export {
+  type Compacted,
+  compactModel,
+  prepareCompact,
+  type PreparedCompact,
+} from "./src/experiment/compact.ts";
+export {
+  measureSpeed,
+  SPEED_DEFAULTS,
+  type SpeedControls,
+  type SpeedOptions,
+} from "./src/experiment/speed.ts";
 export {
   type Continuation,
   type ContinueListeners,

@@ -9,7 +9,9 @@ import { measureFence } from "../src/gpu/fence.ts";
 import { Plan, replay } from "../src/gpu/kernel.ts";
 import { freeTensor, makeTensor } from "../src/gpu/tensor.ts";
 import type { Timed } from "../src/kernels/tune.ts";
-import { type Spread, spread, timed } from "./timing.ts";
+import type { Spread } from "../src/record.ts";
+import { spread } from "../src/spread.ts";
+import { timed } from "./timing.ts";
 
 /** Dispatches of a kernel that does next to nothing, in one pass. */
 export interface NoopResult {

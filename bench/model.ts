@@ -9,6 +9,8 @@ import { Activations } from "../src/gpt2/activations.ts";
 import { Evaluator } from "../src/gpt2/evaluate.ts";
 import { Gpt2 } from "../src/gpt2/model.ts";
 import { Trainer } from "../src/optim/trainer.ts";
+import type { Spread } from "../src/record.ts";
+import { spread } from "../src/spread.ts";
 import { compareMemory, type Memory } from "./memory.ts";
 import { type Profile, profile } from "./profile.ts";
 import {
@@ -20,7 +22,7 @@ import {
   TASKS,
   taskWeights,
 } from "./task.ts";
-import { type Spread, spread, SubmitClock, timed } from "./timing.ts";
+import { SubmitClock, timed } from "./timing.ts";
 
 /** What can be measured of a model. */
 export const MODEL_PARTS = ["train", "forward", "memory", "profile"] as const;

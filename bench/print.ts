@@ -4,13 +4,13 @@
  * @module
  */
 import { columns } from "../scripts/columns.ts";
+import type { Spread } from "../src/record.ts";
 import type { DeviceResult } from "./device.ts";
 import type { Memory } from "./memory.ts";
 import type { ModelResult, TrainResult } from "./model.ts";
 import type { ComparedRow, Comparison } from "./peers.ts";
 import type { Profile } from "./profile.ts";
 import { type SizeName, TASKS } from "./task.ts";
-import type { Spread } from "./timing.ts";
 
 /** Where and on what the bench ran. */
 export interface Facts {

@@ -5,24 +5,6 @@
  */
 import type { Gpu } from "../src/gpu/device.ts";
 
-/** Several timings of one thing, in milliseconds. */
-export interface Spread {
-  median: number;
-  min: number;
-  max: number;
-  /** How many were timed. */
-  n: number;
-}
-
-/** Sums up timings. @throws {RangeError} If there are none. */
-export function spread(times: readonly number[]): Spread {
-  const n = times.length;
-  if (n === 0) throw new RangeError("Nothing was timed");
-  const sorted = [...times].sort((a, b) => a - b);
-  const median = (sorted[(n - 1) >> 1] + sorted[n >> 1]) / 2;
-  return { median, min: sorted[0], max: sorted[n - 1], n };
-}
-
 /** Milliseconds that `body` takes. */
 export async function timed(body: () => Promise<unknown>): Promise<number> {
   const start = performance.now();

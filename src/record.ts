@@ -8,6 +8,7 @@
 
 import type { IntegrationCycle, IntegrationResults, MemoryRecord } from "./cycle_record.ts";
 export type * from "./cycle_record.ts";
+export type * from "./speed_record.ts";
 
 /** The phases of an experiment, in the order they come. */
 export type Phase = "warmup" | "analysis" | "pruning" | "finetuning" | "evaluation";
@@ -351,6 +352,9 @@ export interface BakeoffRecord {
   /** Wall time. */
   execution_time_s: number;
 }
+
+/** What the measured speed of a compact model is called in its folder. */
+export const SPEED_FILE = "speed.json";
 
 /** What wrote a run folder, and can go on with it. */
 export type RunKind = "experiment" | "integration";

@@ -7,6 +7,8 @@ import { startIntegration } from "../src/experiment/integration.ts";
 import { INTEGRATION_DEFAULTS } from "../src/experiment/integration_options.ts";
 import { DEFAULTS } from "../src/experiment/options.ts";
 import { startExperiment } from "../src/experiment/run.ts";
+import { measureSpeed } from "../src/experiment/speed.ts";
+import { compactWeights } from "../src/gpt2/checkpoint.ts";
 import { HEAD_COLUMNS, parseJsonLines } from "../src/record.ts";
 import { writeReport } from "../src/report/write.ts";
 import { gpu } from "./gpu.ts";
@@ -115,7 +117,7 @@ Deno.test("the page tells every record that a run folder's types lead to", () =>
       follow(inner);
     }
   };
-  ["RunRecord", "IntegrationRecord", "SweepRecord", "BakeoffRecord"].forEach(follow);
+  ["RunRecord", "IntegrationRecord", "SweepRecord", "BakeoffRecord", "SpeedRecord"].forEach(follow);
   // names and unions, the two roots, and a parent whose keys its child's table has
   const others = ["Arm", "Phase", "SweepState", "EventRow", "PlasticityCycle"]
     .concat(["RunRecord", "IntegrationRecord"]);
@@ -174,7 +176,7 @@ function assertKeys(value: object, keys: Keys, what: string): void {
   for (const [key, optional] of keys) assert.ok(optional || key in value, `${what} lacks ${key}`);
 }
 
-const { dir, textFile, modelDir } = await makeTiny();
+const { dir, textFile, model, modelDir } = await makeTiny();
 const shared = { model_name: modelDir, batch_size: 2, eval_tokens: 64, test_tokens: 64 };
 const output_dir = join(dir, "runs");
 
@@ -231,6 +233,20 @@ Deno.test("the folder of an integrated run holds what the page says", async () =
   assertKeys(memory, interfaceKeys("MemoryRecord"), "the memory");
   for (const one of memory.transformations) {
     assertKeys(one, interfaceKeys("TransformationRecord"), "a transformation");
+  }
+});
+
+Deno.test("the speed of a compact model holds what the page says", async () => {
+  const live = [[0, 1], [3]], weights = compactWeights(model.config, live, model.weights);
+  const speed = await measureSpeed(gpu, { ...model, live, weights }, { rounds: 1 });
+  assertKeys(speed, interfaceKeys("SpeedRecord"), "speed.json");
+  const { prefill, decoding } = speed;
+  assertKeys(prefill, interfaceKeys("ComparedSpeed"), "prefill");
+  assertKeys(decoding, interfaceKeys("DecodingSpeed"), "decoding");
+  for (const { full, compact, speedup, operations } of [prefill, decoding]) {
+    for (const form of [full, compact]) assertKeys(form, interfaceKeys("PassSpeed"), "a form");
+    assertKeys(speedup, interfaceKeys("Spread"), "a spread");
+    assertKeys(operations, interfaceKeys("WorkBound"), "a bound");
   }
 });
 

@@ -19,7 +19,7 @@ import type { Gpt2Config } from "../gpt2/config.ts";
 import type { LiveHeads } from "../gpt2/layout.ts";
 import { safetensorsChunks, SafetensorsFile } from "../gpt2/safetensors.ts";
 import { checkChoice } from "../ranges.ts";
-import { RUN_MARK } from "../record.ts";
+import { RUN_MARK, SPEED_FILE } from "../record.ts";
 import { type Folder, openFolder } from "./folder.ts";
 import { parseJson, writeWhole } from "./files.ts";
 import { checkHostMemory } from "./host_memory.ts";
@@ -78,7 +78,11 @@ const MARK = "pollard.json";
 export const RUN_MODELS: readonly string[] = ["hf_model", "model", "models/best", "baseline"];
 /** Name of a model card. */
 export const CARD = "README.md";
-const OUR_FILES = ["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK];
+/** What we put into a model's folder, a card and the speed that was measured of it included. */
+const OUR_FILES = [
+  ...["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK],
+  SPEED_FILE,
+];
 
 /** A line of every model card that we write, by which it is told from one that is not ours. */
 export const CARD_MARK = "<!-- written by Pollard -->";

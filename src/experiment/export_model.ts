@@ -6,7 +6,15 @@
 import { isFile } from "../data/files.ts";
 import { join, resolve } from "node:path";
 import { checkSpace, type FreeSpace } from "../data/disk_space.ts";
-import { CARD, checkSavable, loadModel, RUN_MODELS, saveModel } from "../data/model_files.ts";
+import {
+  CARD,
+  checkSavable,
+  type LoadedModel,
+  loadModel,
+  type Model,
+  RUN_MODELS,
+  saveModel,
+} from "../data/model_files.ts";
 import { MODEL_FORMS, type ModelForm } from "../data/model_form.ts";
 import { parameterLayout } from "../gpt2/layout.ts";
 import { checkChoice } from "../ranges.ts";
@@ -41,6 +49,24 @@ export interface Exported {
   card: boolean;
 }
 
+/** A saved model as it was read, to be written again. */
+export interface SavedModel {
+  /** Its path, URL or name. */
+  path: string;
+  /** All that its folder holds, */
+  model: LoadedModel;
+  /** and its card, whoever wrote it. */
+  card?: string;
+}
+
+/** In which form a model is written, and where. */
+interface Target {
+  form: ModelForm;
+  output: string;
+  /** Tells how many bytes the disk has room for; the system is asked unless given. */
+  freeSpace?: FreeSpace;
+}
+
 /**
  * Writes a saved model again, in the form that is asked for: `padded`, which every program loads as a
  * GPT-2, or `compact`, which is smaller and loads here alone. Both compute the same, to the last bit.
@@ -57,31 +83,51 @@ export async function exportModel(
 ): Promise<Exported> {
   checkChoice("form", form, MODEL_FORMS);
   await checkSavable(output);
+  return await writeModel(await readModel(dir), { form, output, ...(freeSpace && { freeSpace }) });
+}
+
+/** Reads what {@linkcode writeModel} writes; see {@linkcode exportModel}. */
+export async function readModel(dir: string): Promise<SavedModel> {
   const path = await modelOf(dir);
   const model = await loadModel(dir === EMBEDDED_MODEL ? embeddedModel() : path);
-  const { config, live } = model;
-  const sized = (path: string, form: ModelForm): ModelSize => {
-    const layout = form === "compact" ? parameterLayout(config, live) : parameterLayout(config);
-    const parameters = layout.reduce((sum, { size }) => sum + size, 0);
-    return { path, form, parameters, bytes: 4 * parameters };
-  };
-  const to = sized(output, form);
-  await checkSpace({
-    what: "the model",
-    bytes: to.bytes,
-    folder: resolve(output),
-    advice: "make room, or name another folder",
-  }, freeSpace);
-  const read = await readCard(path);
+  const card = await readCard(path);
+  return { path, model, ...(card !== undefined && { card }) };
+}
+
+/** Writes a model in a form, with its card where that is ours; see {@linkcode exportModel}. */
+export async function writeModel(
+  { path, model, card: read }: SavedModel,
+  target: Target,
+): Promise<Exported> {
+  const { form, output } = target;
+  await checkRoom(model, target);
   const card = read === undefined ? undefined : cardInForm(read, form);
   await saveModel(output, { ...model, ...(card !== undefined && { card }) }, { form });
+  const { config, live } = model;
   return {
-    from: sized(path, model.form),
-    to,
+    from: { path, ...sizeOf(model, model.form) },
+    to: { path: output, ...sizeOf(model, form) },
     active_heads: live.flat().length,
     total_heads: config.L * config.NH,
     card: card !== undefined,
   };
+}
+
+/** @throws {TypeError} If the disk has no room for a model in a form. */
+export async function checkRoom(model: Model, target: Target): Promise<void> {
+  const { form, output, freeSpace } = target;
+  await checkSpace({
+    what: "the model",
+    bytes: sizeOf(model, form).bytes,
+    folder: resolve(output),
+    advice: "make room, or name another folder",
+  }, freeSpace);
+}
+
+function sizeOf({ config, live }: Model, form: ModelForm): Omit<ModelSize, "path"> {
+  const layout = form === "compact" ? parameterLayout(config, live) : parameterLayout(config);
+  const parameters = layout.reduce((sum, { size }) => sum + size, 0);
+  return { form, parameters, bytes: 4 * parameters };
 }
 
 /** The folder itself, or the model that the run of that folder was for. */

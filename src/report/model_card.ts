@@ -1,11 +1,12 @@
 /**
- * The model card of a run's model. Every number in it is one of `results.json`.
+ * The model card of a run's model. Every number in it is one of `results.json`, or of `speed.json`.
  *
  * @module
  */
 import { CARD_MARK } from "../data/model_files.ts";
 import type { ModelForm } from "../data/model_form.ts";
-import type { IntegrationResults, Results } from "../record.ts";
+import type { IntegrationResults, Results, SpeedRecord } from "../record.ts";
+import { speedRows, speedVerdict, speedWords } from "./speed.ts";
 import { count, duration, loss, percent, perplexity, signed } from "./theme.ts";
 
 /** What a card says besides the numbers: all of it names. */
@@ -157,6 +158,28 @@ export function cardInForm(card: string, form: ModelForm): string | undefined {
   if (!card.includes(CARD_MARK) || begin < 0 || end < begin) return undefined;
   const moved = card.slice(0, begin) + formSection(form) + card.slice(end + SECTION[1].length);
   return moved.replace(/^library_name: .*$/m, `library_name: ${LIBRARY[form]}`);
+}
+
+const SPEED_SECTION = ["<!-- speed -->", "<!-- end of speed -->"] as const;
+
+/** A card that tells how fast the compact form was; what it told of that before is replaced. */
+export function cardWithSpeed(card: string, record: SpeedRecord): string {
+  const { head, rows } = speedRows(record);
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  const [first, end] = SPEED_SECTION;
+  const section = `${first}
+## Speed
+
+${speedVerdict(record)}
+
+${[head, head.map(() => "---"), ...rows].map(line).join("\n")}
+
+${speedWords(record).join("\n")} Measured on: ${oneLine(record.environment.adapter)}.
+${end}
+`;
+  const from = card.indexOf(first), to = card.indexOf(end);
+  if (from < 0 || to < from) return `${card.trimEnd()}\n\n${section}`;
+  return card.slice(0, from) + section + card.slice(to + end.length).trimStart();
 }
 
 /** A name as a line of Markdown can hold it. */
