@@ -5,7 +5,7 @@
  * @module
  */
 import type { Model } from "../data/model_files.ts";
-import { padWeights, type Weights } from "../gpt2/checkpoint.ts";
+import { padWeights } from "../gpt2/checkpoint.ts";
 import type { Gpt2Config } from "../gpt2/config.ts";
 import { Decoder, type Writing } from "../gpt2/decoder.ts";
 import { allHeads } from "../gpt2/layout.ts";
