@@ -77,6 +77,10 @@ await runMain(async (signal) => {
   if (model_name === undefined) {
     return refuse("model_name is needed: the folder of a run, or of a pruned model");
   }
+  const idle = Object.keys(options).find((name) => command.getOptionValueSource(name) === "cli");
+  if (no_measure && idle !== undefined) {
+    return refuse(`${idle} says what to measure, and no_measure that nothing is: leave one out`);
+  }
   const { prepared, gpu } = await preparing(async () => {
     const prepared = await prepareCompact(model_name, { output, options });
     return { prepared, gpu: no_measure ? undefined : await Gpu.open() };

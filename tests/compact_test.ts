@@ -302,6 +302,7 @@ Deno.test("the command refuses what it cannot do, and leaves everything as it wa
   const before = [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
   const refused: [string[], RegExp][] = [
     [[], /model_name is needed/],
+    [["--model_name", "x", "--no_measure", "--rounds", "3"], /rounds says what to measure/],
     [["--model_name", modelDir], /has all of its 8 heads: there is nothing to compact/],
     [["--model_name", join(dir, "none")], /no folder at/],
     [["--model_name", prunedDir, "--output_dir", foreign], /holds notes\.txt.* left alone/],
