@@ -33,7 +33,7 @@ const STALL_S = 30;
 export async function hubSettings(): Promise<HubSettings> {
   const home = hubHome();
   const token = await readToken(home);
-  const offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].find(flag);
+  const offline = offlineBy();
   return {
     endpoint: endpointOf(variable("HF_ENDPOINT") ?? ENDPOINT),
     cache: path("HF_HUB_CACHE") ?? path("HUGGINGFACE_HUB_CACHE") ?? join(home, "hub"),
@@ -66,13 +66,20 @@ function flag(name: string): boolean {
   return ["1", "ON", "YES", "TRUE"].includes((Deno.env.get(name) ?? "").toUpperCase());
 }
 
+/** The variable by which nothing may be asked; the older one counts where the newer is not set. */
+function offlineBy(): string | undefined {
+  const said = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].find((name) => variable(name));
+  return said !== undefined && flag(said) ? said : undefined;
+}
+
+/** A time; 0 stands for the usual one, as in Python's library. */
 function seconds(name: string, standard: number): number {
   const text = variable(name);
   if (text === undefined) return standard;
-  if (!/^\d+$/.test(text) || Number(text) === 0) {
-    throw new TypeError(`${name} must be a whole number of seconds, at least 1: ${text}`);
+  if (!/^\d+$/.test(text)) {
+    throw new TypeError(`${name} must be a whole number of seconds: ${text}`);
   }
-  return Number(text);
+  return Number(text) || standard;
 }
 
 function endpointOf(text: string): string {
@@ -84,8 +91,10 @@ function endpointOf(text: string): string {
 
 async function readToken(home: string): Promise<string | undefined> {
   if (flag("HF_HUB_DISABLE_IMPLICIT_TOKEN")) return undefined;
-  const given = variable("HF_TOKEN") ?? variable("HUGGING_FACE_HUB_TOKEN");
-  if (given !== undefined) return clean(given, "HF_TOKEN");
+  const names = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"];
+  const name = names.find((name) => variable(name) !== undefined);
+  const given = name && clean(variable(name)!, name);
+  if (given) return given; // one of white space alone counts as none
   const file = path("HF_TOKEN_PATH") ?? join(home, "token");
   try {
     return clean(await Deno.readTextFile(file), file);
