@@ -11,6 +11,8 @@ export interface Asked {
   readonly path: string;
   readonly range: string | null;
   readonly authorization: string | null;
+  /** Encodings that it accepts. */
+  readonly encoding: string | null;
   /** Whether it came to the server for large files. */
   readonly large: boolean;
 }
@@ -59,6 +61,7 @@ export class HubServer implements AsyncDisposable {
           path: new URL(request.url).pathname,
           range: request.headers.get("range"),
           authorization: request.headers.get("authorization"),
+          encoding: request.headers.get("accept-encoding"),
           large,
         };
         this.log.push(asked);
@@ -66,6 +69,11 @@ export class HubServer implements AsyncDisposable {
       });
     this.#hub = serve(false);
     this.#large = serve(true);
+  }
+
+  /** The address of the server for large files: another host than the hub's. */
+  get largeUrl(): string {
+    return `http://localhost:${this.#large.addr.port}`;
   }
 
   get url(): string {
@@ -128,10 +136,7 @@ export class HubServer implements AsyncDisposable {
     if (!bytes) return error(404, "EntryNotFound");
     const marks = { "x-repo-commit": commit, "etag": `"${blobHash(bytes)}"` };
     if (bytes.length < LARGE) return marked(send(bytes, asked.range), marks);
-    const port = this.#large.addr.port;
-    const location = `http://localhost:${port}/${datasets ?? ""}${name}/${commit}/${
-      path.join("/")
-    }`;
+    const location = `${this.largeUrl}/${datasets ?? ""}${name}/${commit}/${path.join("/")}`;
     const linked = { "x-linked-etag": marks.etag, "x-linked-size": String(bytes.length) };
     return new Response(null, { status: 302, headers: { location, ...marks, ...linked } });
   }

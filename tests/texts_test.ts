@@ -89,6 +89,10 @@ inFolder("JSON lines: rows, empty lines, and lines over the ends of blocks", asy
   await Deno.writeTextFile(path, long.map((body) => JSON.stringify({ body })).join("\n"));
   assert.ok((await Deno.stat(path)).size > 2 << 20);
   assert.equal((await loadText(path, { column: "body" })).text, long.join("\n\n"));
+  // a row of more than a block, and others that are read together with its end
+  const some = ["a".repeat(1_200_000), "b", "c".repeat(1_200_000), "d", "e"];
+  await Deno.writeTextFile(path, some.map((body) => JSON.stringify({ body })).join("\n"));
+  assert.equal((await loadText(path, { column: "body" })).text, some.join("\n\n"));
 });
 
 inFolder("what is wrong with a line of JSON is named", async (dir) => {
@@ -262,6 +266,9 @@ inFolder("wikitext comes from the hub, once, with its own splits", async (dir) =
     assert.deepEqual([small.config, small.hasSplits], ["wikitext-2-raw-v1", true]);
     assert.deepEqual(small.hub, { repo: "Salesforce/wikitext", revision: "main", commit });
     assert.deepEqual(Object.keys(small.splits), ["train", "validation", "test"]);
+    for (const [split, [{ name }]] of Object.entries(small.splits)) {
+      assert.match(name, new RegExp(`wikitext-2-raw-v1.${split}-00000-of-00001\\.parquet$`));
+    }
     for (const name of ["wikitext", "wikitext-2-raw-v1"]) {
       assert.equal((await loadText(name, { split: "test" })).text, rows.join("\n\n"));
     }

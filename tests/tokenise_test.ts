@@ -7,6 +7,7 @@ import { loadText } from "../src/data/corpora.ts";
 import { splitTokens } from "../src/data/parts.ts";
 import { openText } from "../src/data/text_source.ts";
 import { encodePieces, tokenise } from "../src/data/tokenise.ts";
+import { placeOf } from "../src/data/token_cache.ts";
 import { Tokenizer } from "../src/data/tokenizer.ts";
 import { FileTokens, type Tokens, type TokenWidth } from "../src/data/tokens.ts";
 import { Random } from "../src/random.ts";
@@ -226,6 +227,22 @@ inFolder("what stops in the middle leaves nothing", async (dir) => {
     message:
       /tokens cannot be kept in .*; make room there, or name another folder by POLLARD_CACHE/,
   });
+});
+
+inFolder("another column of the same file has tokens of its own", async (dir) => {
+  const path = join(dir, "rows.jsonl");
+  await Deno.writeTextFile(path, `{"title": "The whale", "body": "the sea"}`);
+  for (const [column, text] of [["title", "The whale"], ["body", "the sea"]]) {
+    const source = await openText(path, { column });
+    const { splits } = await tokenise(source, tokenizer, { folder: dir, keptFrom: 1 });
+    assert.equal(tokenizer.decode(all(splits.train)), text);
+    (splits.train as FileTokens).dispose();
+  }
+});
+
+Deno.test("a number takes two bytes as long as every token's fits", () => {
+  const key = { files: ["0"], columns: [undefined], tokenizer: "0" };
+  assert.deepEqual([65536, 65537].map((size) => placeOf("", key, size).width), [2, 4]);
 });
 
 /** A tokenizer that makes a token of four characters, and is quick. */
