@@ -42,6 +42,7 @@ def main():
         subprocess.run([*(options.deno or ["deno"]), *maker], check=True)
         place = pathlib.Path(name)
         padded(place)
+        words(place)
         compact(place / "compact")
 
 
@@ -89,6 +90,22 @@ def padded(place):
           f"difference of logits {difference:.1e} (their spread is {spread:.2f})")
     if not difference <= LARGEST_DIFFERENCE:
         sys.exit(f"padded: logits differ by {difference}, more than {LARGEST_DIFFERENCE}")
+
+
+def words(place):
+    """Its tokenizer makes the same tokens, and its configuration names the one that ends a text."""
+    import transformers
+
+    expected = json.loads((place / "text.json").read_text())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place / "padded")
+    found = tokenizer.encode(expected["text"])
+    if found != expected["ids"] or len(found) < 10:
+        sys.exit(f"padded: tokens {found}, and not {expected['ids']}")
+    config = transformers.AutoConfig.from_pretrained(place / "padded")
+    ends = [tokenizer.eos_token_id, config.eos_token_id, config.bos_token_id]
+    if ends != 3 * [expected["end"]]:
+        sys.exit(f"padded: a text ends with token {ends}, and not {expected['end']}")
+    print(f"padded: {len(found)} tokens of a text are the same, {ends[0]} ends one")
 
 
 def compact(folder):

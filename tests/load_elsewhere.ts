@@ -4,8 +4,8 @@
  *
  *     deno run -A tests/load_elsewhere.ts DIR
  *
- * DIR, an empty folder, gets `padded/`, `compact/`, `tokens.json` (B lists of T) and
- * `logits.safetensors` ([B, T, V]).
+ * DIR, an empty folder, gets `padded/`, `compact/`, `tokens.json` (B lists of T),
+ * `logits.safetensors` ([B, T, V]), and a text with its tokens in `text.json`.
  */
 import { join } from "node:path";
 import { loadModel } from "../src/data/model_files.ts";
@@ -34,7 +34,7 @@ for (const form of ["padded", "compact"] as const) {
   await exportModel(run.folder.dir, { form, output: join(dir, form) });
 }
 
-const { config, live, weights } = await loadModel(join(dir, "compact"));
+const { config, live, weights, tokenizer } = await loadModel(join(dir, "compact"));
 const B = 3, T = config.T, { V } = config;
 const tokens = randomIntegers(B * T, 5, V);
 using model = new Gpt2(gpu, config, weights, live);
@@ -44,5 +44,8 @@ const logits = { name: "logits", shape: [B, T, V], data: await logitsOf(model, a
 await writeWhole(join(dir, "logits.safetensors"), safetensorsChunks([logits]));
 const rows = Array.from({ length: B }, (_, b) => [...tokens.subarray(b * T, (b + 1) * T)]);
 await writeWhole(join(dir, "tokens.json"), JSON.stringify(rows));
+const text = "Call me Ishmael. <|endoftext|>  Some years ago\n\n- never mind précisely; don't!";
+const ids = [...tokenizer!.encode(text)];
+await writeWhole(join(dir, "text.json"), JSON.stringify({ text, ids, end: tokenizer!.eos }));
 console.log(`${live.flat().length} of ${config.L * config.NH} heads are left`);
 Deno.exit(); // not by itself: a poll of the GPU may still be under way

@@ -72,7 +72,8 @@ Deno.test("model files: what is saved loads again, whole and pruned, tied and no
     for (const [i, model] of models.entries()) {
       await saveModel(`${dir}/${i}`, model);
       const loaded = await loadModel(`${dir}/${i}`);
-      assert.deepEqual(loaded.config, model.config);
+      const raw = { ...model.config.raw, bos_token_id: 259, eos_token_id: 259 };
+      assert.deepEqual(loaded.config, { ...model.config, raw });
       assert.deepEqual(loaded.live, model.live);
       assertSameWeights(loaded.weights, model.weights);
       assert.deepEqual(loaded.tokenizerJson, JSON.parse(JSON.stringify(tokenizerJson)));
@@ -106,9 +107,20 @@ Deno.test("model files: other programs find full shapes, zeros, and transformers
 
 Deno.test("model files: keys of config.json survive, but the element type is ours", () =>
   inTemporaryFolder(async (dir) => {
-    const raw = { ...config.raw, torch_dtype: "float16", summary_type: "cls_index" };
+    const ends = { bos_token_id: null, eos_token_id: 7 };
+    const raw = { ...config.raw, ...ends, torch_dtype: "float16", summary_type: "cls_index" };
     await saveModel(`${dir}/m`, { ...full, config: parseConfig(raw) });
     assert.deepEqual(await readJson(`${dir}/m/config.json`), { ...raw, torch_dtype: "float32" });
+  }));
+
+Deno.test("model files: other programs are told which token ends a text", () =>
+  inTemporaryFolder(async (dir) => {
+    await saveModel(`${dir}/m`, full);
+    const saved = await readJson(`${dir}/m/config.json`);
+    assert.deepEqual(saved, { ...config.raw, bos_token_id: 259, eos_token_id: 259 });
+    const { tokenizerJson: _, tokenizerConfig: __, ...none } = full;
+    await saveModel(`${dir}/n`, none);
+    assert.deepEqual(await readJson(`${dir}/n/config.json`), config.raw);
   }));
 
 Deno.test("model files: a sharded model, without the prefix", () =>

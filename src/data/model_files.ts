@@ -296,11 +296,14 @@ export async function saveModel(
   const target = resolve(dir);
   const exists = await checkReplaceable(target, dir);
   const tensors = toCheckpoint(config, live, weights, form);
+  let eos: number | undefined;
   if (tokenizerJson !== undefined) {
-    checkVocabulary(Tokenizer.fromJson(tokenizerJson, tokenizerConfig), config, dir);
+    const tokenizer = Tokenizer.fromJson(tokenizerJson, tokenizerConfig);
+    checkVocabulary(tokenizer, config, dir);
+    eos = tokenizer.eos;
   }
   const files: [string, string | Iterable<Uint8Array>][] = [
-    ["config.json", text(savedConfig(config, form))],
+    ["config.json", text(savedConfig(config, form, eos))],
     [ONE_FILE, safetensorsChunks(tensors, savedMetadata(live, form))],
     [MARK, text(savedMark(live, form))],
   ];

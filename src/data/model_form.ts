@@ -48,11 +48,21 @@ interface Parsed {
 }
 
 /**
- * What `config.json` holds: the file that the model came from, with the one thing that saving changes
- * (the weights are F32); for the compact form under a key of its own.
+ * What `config.json` holds: the file that the model came from, with what saving changes (the weights are
+ * F32); for the compact form under a key of its own. Where it does not say which token ends a text, it
+ * will: other programs take GPT-2's 50256 otherwise, which a smaller vocabulary does not have.
+ *
+ * @param eos The tokenizer's end of a text, where there is one.
  */
-export function savedConfig({ raw }: Gpt2Config, form: ModelForm): Record<string, unknown> {
+export function savedConfig(
+  { raw }: Gpt2Config,
+  form: ModelForm,
+  eos?: number,
+): Record<string, unknown> {
   const own = { ...raw };
+  if (eos !== undefined) {
+    for (const key of ["bos_token_id", "eos_token_id"]) if (!(key in own)) own[key] = eos;
+  }
   for (const key of ["dtype", "torch_dtype"]) if (key in own) own[key] = "float32";
   if (form === "padded") return own;
   return {
