@@ -88,18 +88,28 @@ Deno.test(
 );
 
 Deno.test(
-  "a cache that has a model by its former name is used",
+  "the cache has a model by the name that it was asked for by, as Python's has, or by its other name",
   withHubServer(async ({ server, home }) => {
-    const commit = server.commit("openai-community/gpt2", files);
+    const repo = "openai-community/gpt2", cache = join(home, "hub");
+    const commit = server.commit(repo, files);
+    const folders = async () =>
+      (await Array.fromAsync(Deno.readDir(cache), ({ name }) => name))
+        .filter((name) => !name.startsWith("."));
+    for (const [first, second, folder] of [["gpt2", repo, "gpt2"], [repo, "gpt2", repo]]) {
+      await loadModel(first);
+      server.log.length = 0;
+      const { hub } = await loadModel(second);
+      assert.deepEqual(hub, { repo, revision: "main", commit });
+      assert.deepEqual(downloaded(server), []);
+      assert.deepEqual(await folders(), [`models--${folder.replace("/", "--")}`]);
+      await Deno.remove(cache, { recursive: true });
+    }
     await loadModel("gpt2");
-    const cache = join(home, "hub");
-    await Deno.rename(join(cache, "models--openai-community--gpt2"), join(cache, "models--gpt2"));
-    server.log.length = 0;
-    const { hub } = await loadModel("openai-community/gpt2");
-    assert.deepEqual(hub, { repo: "openai-community/gpt2", revision: "main", commit });
-    assert.deepEqual(downloaded(server), []);
-    const folders = await Array.fromAsync(Deno.readDir(cache), ({ name }) => name);
-    assert.ok(!folders.includes("models--openai-community--gpt2"));
+    await Deno.rename(join(cache, "models--gpt2"), join(cache, "aside"));
+    await loadModel(repo);
+    await Deno.rename(join(cache, "aside"), join(cache, "models--gpt2"));
+    Deno.env.set("HF_HUB_OFFLINE", "1"); // both are there
+    for (const name of ["gpt2", repo]) assert.equal((await loadModel(name)).hub?.commit, commit);
   }),
 );
 

@@ -15,7 +15,8 @@ import { parseIndex } from "./shard_index.ts";
 
 /**
  * Models that the hub once kept under a bare name, and what they are called now. The hub still
- * answers to the old names, but by sending on to these. A cache that has them by the old name is used.
+ * answers to the old names, but by sending on to these. Python's libraries keep a model under the name
+ * that it was asked for by, and so do we; a cache that has it by its other name is used.
  */
 const OWNERS: Readonly<Record<string, string>> = {
   "gpt2": "openai-community",
@@ -31,10 +32,12 @@ export interface HubModel {
   readonly repo: string;
   /** A branch, a tag or a commit. */
   readonly revision: string;
+  /** The bare name that it was asked for by, if it was. */
+  readonly bare?: string;
 }
 
 /** Where on the hub a model came from. */
-export interface HubModelSource extends HubModel {
+export interface HubModelSource extends Omit<HubModel, "bare"> {
   /** The commit that the revision stood for: 40 hexadecimal digits. */
   readonly commit: string;
 }
@@ -61,7 +64,7 @@ export function hubModelName(name: string): HubModel | undefined {
   if (repo === undefined) return undefined;
   const full = Object.hasOwn(OWNERS, repo) ? `${OWNERS[repo]}/${repo}` : repo;
   if (!full.includes("/") || !isRepoName(full) || isThere(name)) return undefined;
-  return { repo: full, revision };
+  return { repo: full, revision, ...(full !== repo && { bare: repo }) };
 }
 
 /** The bare names that stand for a model of the hub. */
@@ -87,11 +90,15 @@ function isThere(path: string): boolean {
  * @throws {RangeError} If there is not enough memory to read it.
  */
 export async function fetchHubModel(
-  { repo, revision }: HubModel,
+  { repo, revision, bare }: HubModel,
 ): Promise<{ dir: string; hub: HubModelSource }> {
   const [owner, name] = repo.split("/");
-  const formerly = OWNERS[name] === owner ? name : undefined;
-  const hub = await openHub({ repo, revision, ...(formerly && { formerly }) });
+  const cachedAs = bare !== undefined
+    ? [bare, repo]
+    : OWNERS[name] === owner
+    ? [repo, name]
+    : [repo];
+  const hub = await openHub({ repo, revision, cachedAs });
   const there = new Set(hub.files.map(({ path }) => path));
   const tokenizer = there.has("tokenizer.json") ? [] : OLDER_TOKENIZER;
   const beside = [...BESIDE, ...tokenizer].filter((path) => there.has(path));

@@ -56,14 +56,16 @@ export class HubRepo {
    * @throws {TypeError} See `openHub`.
    */
   static async open(
-    { repo, type = "model", revision = "main", formerly, ...listeners }: HubPlace & HubOptions,
+    { repo, type = "model", revision = "main", cachedAs = [repo], ...listeners }:
+      & HubPlace
+      & HubOptions,
   ): Promise<HubRepo> {
     checkRepo(repo);
     checkRevision(revision);
     const settings = await hubSettings();
     const asked = { repo, type, revision };
     const client = new HubClient(settings, asked, listeners);
-    const cache = new HubCache(settings.cache, await folderOf(settings, { repo, type, formerly }));
+    const cache = new HubCache(settings.cache, await folderOf(settings, cachedAs, type));
     const context = { client, cache, listeners };
     return await inCache(settings, async () => new HubRepo(await findFiles(context), context));
   }
@@ -186,13 +188,13 @@ export class HubRepo {
 /** What a repository's folder in the cache is called. */
 async function folderOf(
   { cache }: HubSettings,
-  { repo, type, formerly }: { repo: string; type: HubType; formerly: string | undefined },
+  names: readonly string[],
+  type: HubType,
 ): Promise<string> {
   const { getRepoFolderName } = await hubLibrary();
-  const folder = getRepoFolderName({ name: repo, type });
-  if (formerly === undefined || await isFolder(join(cache, folder))) return folder;
-  const old = getRepoFolderName({ name: formerly, type });
-  return await isFolder(join(cache, old)) ? old : folder;
+  const folders = names.map((name) => getRepoFolderName({ name, type }));
+  for (const folder of folders) if (await isFolder(join(cache, folder))) return folder;
+  return folders[0];
 }
 
 /** Says of the cache what the system says of a file in it. */

@@ -17,8 +17,11 @@ export interface HubPlace {
   readonly type?: HubType;
   /** A branch, a tag or a commit; `main` unless given. */
   readonly revision?: string;
-  /** A name that it had before: a cache that holds it under that alone is used. */
-  readonly formerly?: string;
+  /**
+   * What a cache may call it, the likeliest first: the first that it has is used, or else the first;
+   * `repo` unless given.
+   */
+  readonly cachedAs?: readonly string[];
 }
 
 /** A file of a repository, as the hub lists it. */
