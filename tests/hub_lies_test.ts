@@ -144,3 +144,20 @@ Deno.test(
     }
   }),
 );
+
+Deno.test(
+  "where files cannot be locked, two downloads do not write to one file",
+  withHubServer(async ({ server, home }) => {
+    server.commit(repo, files);
+    const { lock } = Deno.FsFile.prototype;
+    Deno.FsFile.prototype.lock = () => Promise.reject(new Error("Not supported"));
+    try {
+      const paths = await Promise.all([hubFile(place), hubFile(place)]);
+      for (const path of paths) await sameBytes(path, BIG);
+    } finally {
+      Deno.FsFile.prototype.lock = lock;
+    }
+    assert.deepEqual(ranges(server), [null, null], "each from its beginning");
+    assert.deepEqual(await blobs(home), [bigHash]);
+  }),
+);
