@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { memorySource } from "../src/data/files.ts";
 import { hubFile } from "../src/data/hub.ts";
 import { loadModel, saveModel } from "../src/data/model_files.ts";
@@ -9,6 +10,7 @@ import { absoluteModel } from "../src/experiment/resume.ts";
 import { shortName } from "../src/experiment/run_folder.ts";
 import { SafetensorsFile } from "../src/gpt2/safetensors.ts";
 import { showingDownloads } from "../scripts/downloads.ts";
+import { fixtureUrl } from "./fixtures.ts";
 import { refuses, withHubServer } from "./hub_ground.ts";
 import { error, type HubServer } from "./hub_server.ts";
 import { makeTiny } from "./tiny.ts";
@@ -261,6 +263,27 @@ Deno.test(
     await assert.rejects(loadMaterials(options), /llama/);
     const local = await loadMaterials({ ...options, model_name: tiny.modelDir });
     assert.ok(!("hub_model" in local.record));
+  }),
+);
+
+Deno.test(
+  "a run records which commit of a data set it reads, and goes on with that",
+  withHubServer(async ({ server }) => {
+    const name = "wikitext-2-raw-v1", repo = "Salesforce/wikitext";
+    const table = await Deno.readFile(fileURLToPath(fixtureUrl("texts/rows-snappy.parquet")));
+    const parts = ["train", "validation", "test"]
+      .map((split) => `${name}/${split}-00000-of-00001.parquet`);
+    const set = (file: Uint8Array) => Object.fromEntries(parts.map((path) => [path, file]));
+    const commit = server.commit(`datasets/${repo}`, set(table));
+    const sizes = { max_length: 4, batch_size: 1 };
+    const options = checkOptions({ model_name: tiny.modelDir, text: name, ...sizes });
+    const { record } = await loadMaterials(options);
+    assert.deepEqual(record.hub_dataset, { repo, revision: "main", commit });
+    server.commit(`datasets/${repo}`, set(table.subarray(0, 100)));
+    server.log.length = 0;
+    assert.equal((await loadMaterials(options, {}, record)).record.sha256, record.sha256);
+    assert.deepEqual(server.log, [], "it is in the cache");
+    await assert.rejects(loadMaterials(options), /only a part of a Parquet file/);
   }),
 );
 
