@@ -161,3 +161,22 @@ Deno.test(
     assert.deepEqual(await blobs(home), [bigHash]);
   }),
 );
+
+Deno.test(
+  "a server that is gone in the middle of a file leaves its beginning, and nothing that is used",
+  withHubServer(async ({ server, home }) => {
+    server.commit(repo, files);
+    let gone: Promise<void> | undefined;
+    answers(server, (range) => {
+      gone ??= server[Symbol.asyncDispose](); // it takes no more connections
+      return send(BIG, range, 100_000);
+    });
+    await refuses(hubFile(place), /127\.0\.0\.1:\d+ cannot be reached: .*network connection$/);
+    await gone;
+    assert.deepEqual(await blobs(home), [`${bigHash}.incomplete`]);
+    const kept = join(home, "hub/models--someone--tiny/blobs", `${bigHash}.incomplete`);
+    assert.deepEqual(await Deno.readFile(kept), BIG.slice(0, 100_000));
+    Deno.env.set("HF_HUB_OFFLINE", "1");
+    await refuses(hubFile(place), /sub\/model\.safetensors of .* is not in the cache/);
+  }),
+);
