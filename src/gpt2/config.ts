@@ -30,7 +30,8 @@ export interface Gpt2Config {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-const GELU_TANH = ["gelu_new", "gelu_pytorch_tanh"];
+/** Names in transformers of the one GELU that is computed here; they differ by digits of a constant. */
+const GELU_TANH = ["gelu_new", "gelu_pytorch_tanh", "gelu_fast"];
 
 /**
  * Reads the keys that matter out of a parsed `config.json`.
