@@ -51,6 +51,7 @@ await runMain(async (signal) => {
       new Option("--output_dir <dir>", "where it goes (default: beside the model, NAME-compact)")
         .argParser(textOption("output_dir")),
     )
+    .option("--overwrite", "replace a model that is there")
     .option("--no_measure", "write it and measure nothing: no adapter is needed")
     .addOption(
       new Option("--batch_size <number>", "sequences that are computed at once")
@@ -73,7 +74,9 @@ await runMain(async (signal) => {
         .default(rounds).argParser(wholeOption("rounds", { min: 1, max: 1000 })),
     )
     .option("--json", "print what was done as one JSON line");
-  const { model_name, output_dir: output, no_measure, json, ...options } = parseCommand(command);
+  const { model_name, output_dir: output, overwrite, no_measure, json, ...options } = parseCommand(
+    command,
+  );
   if (model_name === undefined) {
     return refuse("model_name is needed: the folder of a run, or of a pruned model");
   }
@@ -82,7 +85,7 @@ await runMain(async (signal) => {
     return refuse(`${idle} says what to measure, and no_measure that nothing is: leave one out`);
   }
   const { prepared, gpu } = await preparing(async () => {
-    const prepared = await prepareCompact(model_name, { output, options });
+    const prepared = await prepareCompact(model_name, { output, overwrite, options });
     return { prepared, gpu: no_measure ? undefined : await Gpu.open() };
   });
   using _gpu = gpu;

@@ -30,7 +30,7 @@ Examples:
   deno task export runs/RUN --form compact --output small
   deno task export small --form padded --output for_everyone`;
 
-await runMain(async () => {
+await runMain(async (signal) => {
   const command = newCommand({
     name: "deno task export",
     description: "Writes a saved model again, in the form that is asked for.",
@@ -45,11 +45,12 @@ await runMain(async () => {
       new Option("--output <dir>", "where it goes; the folder that holds it must exist")
         .argParser(textOption("output")),
     )
+    .option("--overwrite", "replace a model that is there")
     .option("--json", "print what was done as one JSON line");
-  const { form, output, json } = parseCommand(command);
+  const { form, output, overwrite, json } = parseCommand(command);
   const [dir] = command.processedArgs;
   if (output === undefined) return refuse("output is needed: the folder that the model goes to");
-  const exported = await preparing(() => exportModel(dir, { form, output }));
+  const exported = await preparing(() => exportModel(dir, { form, output, overwrite, signal }));
   if (json) printJson(exported);
   else console.log(exportedLines(exported).join("\n"));
 });

@@ -27,7 +27,8 @@ const PROMPT = "Call me Ishmael.";
 
 const AFTER =
   `One prompt's text is printed as it is written; several are written side by side, and printed when
-all are done. The same seed gives the same texts on the same adapter, whatever stands beside them.
+all are done. The same seed continues the same prompt alike on the same adapter, whatever prompts stand
+beside it.
 Prompt and continuation together cannot be longer than the model's context.
 
 Examples:

@@ -12,9 +12,9 @@
 // No barriers, no loop over the vocabulary (old llvmpipe ends all loops of a thread after 65,535 rounds), and weights
 // are summed as integers: the sum is exact, the same in any order, and can only grow with the set.
 // logits (B, stride), of which the first `candidates` <= V columns are looked at · tokens (B, T)
-// cursors (B): place of a sequence's last token, place where it ends, 1 if its logits were not finite, unused
+// cursors (B): place of a sequence's last token, place where it ends, 1 if its logits were not finite, its stream
 // tops (B), bins (B, 256), searches (B): scratch, tops and bins all zeros at the beginning and left so
-// u is a hash of (seed, sequence, place of the new token): pcg4d, Jarzynski and Olano 2020, JCGT 9(3).
+// u is a hash of (seed, stream, place of the new token): pcg4d, Jarzynski and Olano 2020, JCGT 9(3).
 
 struct Settings {
   seed_low: u32, seed_high: u32, stop: u32, candidates: u32,
@@ -139,8 +139,8 @@ struct Params { B: u32, T: u32, by_key: u32, shift: u32 }
 fn mass_of(sums: vec4<u32>) -> f32 { return f32(sums.y) / 32768.0 + f32(sums.z) / 1073741824.0; }
 
 //# if START && KIND == 2
-fn uniform_number(sequence: u32, place: u32) -> f32 {
-  var v = vec4<u32>(settings.seed_low, settings.seed_high, sequence, place) * 1664525u + 1013904223u;
+fn uniform_number(stream: u32, place: u32) -> f32 {
+  var v = vec4<u32>(settings.seed_low, settings.seed_high, stream, place) * 1664525u + 1013904223u;
 //# for round in 0..2
   v.x += v.y * v.w;
   v.y += v.z * v.x;
@@ -173,7 +173,7 @@ fn narrow(@builtin(global_invocation_id) id: vec3<u32>) {
   s.wanted = settings.top_p * s.mass;
 //# end
 //# if KIND == 2
-  s.wanted = uniform_number(b, cursors[b].x + 1u) * s.mass;
+  s.wanted = uniform_number(cursors[b].w, cursors[b].x + 1u) * s.mass;
 //# end
 //# end
   var above = vec4<u32>(s.count, s.high, s.low, 0u);
@@ -208,12 +208,12 @@ fn narrow(@builtin(global_invocation_id) id: vec3<u32>) {
   let cursor = cursors[b];
   if (cursor.x >= cursor.y) { return; }
   if (top >= INFINITE || top <= ~INFINITE) {
-    cursors[b] = vec4<u32>(cursor.x, cursor.x, 1u, 0u);
+    cursors[b] = vec4<u32>(cursor.x, cursor.x, 1u, cursor.w);
     return;
   }
   let token = $(RESTS)u - s.rest;
   let place = cursor.x + 1u;
   tokens[b * p.T + place] = token;
-  cursors[b] = vec4<u32>(place, select(cursor.y, place, token == settings.stop), 0u, 0u);
+  cursors[b] = vec4<u32>(place, select(cursor.y, place, token == settings.stop), 0u, cursor.w);
 //# end
 }

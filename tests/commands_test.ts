@@ -211,7 +211,11 @@ const REFUSED: [string, string[], RegExp][] = [
     ["--output_dir", fixtureUrl("tiny").pathname],
     /holds a model without pollard\.json/,
   ],
-  ["pretrain", ["--batch_size", "600"], /batch_size 600 x max_length 128 is too much/],
+  [
+    "pretrain",
+    ["--batch_size", "600"],
+    /600 x 128 tokens at once are too many.*what fits: batch_size 256/,
+  ],
   ["report", ["nowhere"], /nowhere/],
   ["report", ["nowhere", "elsewhere"], /is not a run folder: it has no config\.json/],
   ["report", ["nowhere", "--output", "there"], /output is for the comparison of several runs/],
@@ -246,7 +250,11 @@ const REFUSED: [string, string[], RegExp][] = [
     /at most the model's 128 positions long: 999/,
   ],
   ["upgrayedd", ["--json-config", "none.json"], /no file at none\.json/],
-  ["bakeoff", ["--batch_size", "600"], /batch_size 600 x max_length 64 is too much/],
+  [
+    "bakeoff",
+    ["--batch_size", "600"],
+    /600 x 64 tokens at once are too many.*what fits: batch_size 512/,
+  ],
   ["bakeoff", ["--max_length", "999"], /at most the model's 128 positions long: 999 tokens/],
 ];
 

@@ -221,7 +221,10 @@ Deno.test("the table has speeds, their range and the bounds, and the card has it
     ["decoding 2 x 4 more", "45.7", "50.0", "1.05 x", "1.00 to 1.10", "1.50 x", "1.50 x"],
   ]);
   assert.equal(head.length, rows[0].length);
-  assert.match(speedVerdict(record), /^With 4 heads of 8 left, .* 1\.20 times .* 1\.05 times as/);
+  assert.match(
+    speedVerdict(record),
+    /^With 4 heads of 8 left, .* go through 1\.20 times as fast, .* come as fast, as far as 3 rounds/,
+  );
   assert.match(speedWords(record)[0], /^50 % .* 40 % of prefill's .*40 % of dec.* 62\.5 % of/);
   assert.match(speedWords(record)[2], /to 1 of 2 sequences/);
   const card = cardWithSpeed(CARD, record);
@@ -280,7 +283,11 @@ Deno.test("the command writes a model that computes what the full shape does, an
   assert.deepEqual(text, fullText);
 
   // once more, from what it wrote; what was measured before does not stay
-  const again = await command("--model_name", prunedDir, "--no_measure");
+  const refused = await command("--model_name", prunedDir, "--no_measure");
+  assert.equal(refused.code, 2);
+  assert.match(refused.stderr, /holds a model already: overwrite replaces it, or give another/);
+  assert.ok(await Deno.stat(join(output, "speed.json")));
+  const again = await command("--model_name", prunedDir, "--no_measure", "--overwrite");
   assert.equal(again.code, 0, again.stderr);
   assert.match(again.stdout, /^4 of 8 heads are left\n {2}read +padded .*\n {2}wrote +compact /);
   assert.doesNotMatch(again.stdout + again.stderr, /adapter|tokens per second/);
@@ -289,7 +296,7 @@ Deno.test("the command writes a model that computes what the full shape does, an
 });
 
 Deno.test("where it goes unless told: beside the model, whatever its path ends in", async () => {
-  const of = async (path: string) => (await prepareCompact(path)).output;
+  const of = async (path: string) => (await prepareCompact(path, { overwrite: true })).output;
   assert.equal(await of(`${prunedDir}/`), `${prunedDir}-compact`);
   assert.equal(await of(`${prunedDir}/../pruned`), `${prunedDir}-compact`);
   assert.equal(await of(new URL(`file://${prunedDir}/`).href), "pruned-compact");

@@ -149,6 +149,7 @@ Deno.test("export refuses what it cannot do, and leaves everything as it was", a
       /a model cannot be written to .*name another folder/,
     ],
     [[modelDir, "--output", run.dir], /left alone/],
+    [[modelDir, "--output", modelDir], /holds a model already: overwrite replaces it/],
   ];
   for (const [args, message] of refused) {
     const { code, stderr, stdout } = await command(...args);

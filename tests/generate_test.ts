@@ -129,6 +129,22 @@ Deno.test("a sequence ends where it is told to, and its neighbours go on", async
   assert.equal(looks, 1);
 });
 
+Deno.test("the same stream, seed and tokens draw the same, at any place", async () => {
+  using generator = new Generator(model);
+  const [, text] = await generator.generate(REQUEST); // stream 1
+  const prompts = [PROMPTS[1], PROMPTS[0], PROMPTS[1]];
+  const streams = [5, 1, 1];
+  const again = await generator.generate({ ...REQUEST, prompts, streams });
+  assert.deepEqual(again[2], text);
+  assert.notDeepEqual(again[0], text);
+  for (const streams of [[1], [0, 0.5, 1], [0, -1, 1], [0, 2 ** 32, 1]]) {
+    await assert.rejects(generator.generate({ ...REQUEST, prompts, streams }), {
+      name: "RangeError",
+      message: /^streams must be a whole number below 2\^32 for each of 3 prompts: /,
+    });
+  }
+});
+
 Deno.test("a generator that has less room than is asked for makes more", async () => {
   const alone = async (options: GenerateOptions) => {
     using generator = new Generator(model);
@@ -145,10 +161,20 @@ Deno.test("a generator that has less room than is asked for makes more", async (
 
 Deno.test("the host looks once in many tokens", async () => {
   using generator = new Generator(model);
-  await generator.generate(REQUEST); // compiles
-  let looks = 0;
-  await generator.generate(REQUEST, { onTokens: () => looks++ });
-  assert.ok(looks < 15, `${looks} looks at 20 tokens`);
+  const { now } = performance;
+  let time = 0;
+  const looksAt = async (ms: number) => {
+    let looks = 0;
+    performance.now = () => time += ms;
+    await generator.generate(REQUEST, { onTokens: () => looks++ });
+    return looks;
+  };
+  try {
+    // 20 tokens: 1, 4 and 15 where each look takes no time; one by one where each takes a second
+    assert.deepEqual([await looksAt(0), await looksAt(1000)], [3, 20]);
+  } finally {
+    performance.now = now;
+  }
 });
 
 Deno.test("more prompts than an adapter can hold are refused, with the number it can", async () => {

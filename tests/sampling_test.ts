@@ -106,7 +106,7 @@ async function sampleAll(
   for (let b = 0; b < rows; b++) padded.set(logits.subarray(b * V, (b + 1) * V), b * stride);
   const places = randomIntegers(rows, 17, T - 1);
   const cursors = new Uint32Array(rows * CURSOR);
-  places.forEach((place, b) => cursors.set([place, T - 1], b * CURSOR));
+  places.forEach((place, b) => cursors.set([place, T - 1, 0, b], b * CURSOR));
   const before = randomIntegers(rows * T, 18, 1000);
   const batch = { logits: padded, cursors, tokens: before, B: rows, T, V, stride };
   const { tokens, cursors: after } = await next(batch, sampling);
@@ -114,7 +114,7 @@ async function sampleAll(
   places.forEach((place, b) => {
     before[b * T + place + 1] = sampled[b];
     const end = sampled[b] === sampling.stop ? place + 1 : T - 1;
-    assert.deepEqual([...after.subarray(b * CURSOR, b * CURSOR + 3)], [place + 1, end, 0]);
+    assert.deepEqual([...after.subarray(b * CURSOR, (b + 1) * CURSOR)], [place + 1, end, 0, b]);
   });
   assert.deepEqual(tokens, before, "only the next place of each sequence is written");
   return { sampled, places };

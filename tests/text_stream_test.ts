@@ -83,8 +83,10 @@ Deno.test("prompts side by side: stop strings, streaming, and why each text ends
     texts.map(({ tokens, finish }) => [tokens, finish]),
     Array(3).fill([24, "length"]),
   );
-  const [first] = await continueTexts(gpu, model, { ...options, prompts: prompts.slice(0, 1) });
-  assert.deepEqual(first, texts[0], "alone it is the same");
+  for (const [i, prompt] of prompts.entries()) {
+    const [alone] = await continueTexts(gpu, model, { ...options, prompts: [prompt] });
+    assert.deepEqual(alone, texts[i], "alone it is the same");
+  }
 
   // the end of a text that may become a stop string is told when nothing more can come
   streamed.fill("");
@@ -125,6 +127,10 @@ Deno.test("what cannot be continued is refused by name", async () => {
   const bad = [
     [{ prompts: ["The", ""] }, /prompt must not be empty/],
     [{ stop: ["a", ""] }, /stop string must not be empty/],
+    [
+      { prompts: ["The", "whale ".repeat(600)] },
+      /^prompt 2 has \d+ tokens, and the model's context is 128: shorten it$/,
+    ],
     [{ max_new_tokens: 500 }, /max_new_tokens must be at most \d+ after a prompt of 1 tokens/],
     [{ repetition_penalty: -1 }, /repetition_penalty must be above 0: -1/],
   ] as const;

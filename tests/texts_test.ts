@@ -99,7 +99,11 @@ inFolder("what is wrong with a line of JSON is named", async (dir) => {
   const path = join(dir, "rows.jsonl");
   const cases: [string, RegExp][] = [
     [`{"text": "a"}\n\n{"text": `, /rows\.jsonl, line 3 is not JSON: .*; a line holds \{"text"/],
-    [`{"text": "a"}\n["b"]`, /line 2 is not an object: a line holds \{"text": "\.\.\."\}/],
+    [
+      `{"text": "a"}\n["b"]`,
+      /line 2 holds a JSON array: write one object a line, \{"text": "\.\.\."\}/,
+    ],
+    [`{"text": "a"}\n"b"`, /line 2 holds no object: write one object a line/],
     [`{"title": "a", "body": "b"}`, /line 1 has no column text: it has title, body; name one/],
     [`{}`, /line 1 has no column text: it has none$/],
     [
@@ -209,7 +213,10 @@ inFolder("a folder's files are its splits, shards in order", async (dir) => {
     openText(join(dir, "above")),
     /no file called after the split train .*: give a file, or one of its folders .*: below/,
   );
-  await assert.rejects(openText(join(dir, "above"), { config: "other" }), /no text called/);
+  await assert.rejects(
+    openText(join(dir, "above"), { config: "other" }),
+    /above has no folder other$/,
+  );
   await assert.rejects(
     openText("moby_dick", { config: "raw" }),
     /moby_dick has no configurations: leave out dataset_config "raw"/,

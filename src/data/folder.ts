@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { memorySource, openFile, type OpenSource } from "./files.ts";
 import { fetchPage } from "./web.ts";
@@ -34,7 +35,9 @@ export async function openFolder(dir: string | URL): Promise<Folder> {
   const info = await orUndefined(Deno.stat(path));
   if (info === undefined) {
     throw new Deno.errors.NotFound(
-      `no folder at ${path}: give one that holds config.json, model.safetensors and tokenizer.json, ` +
+      `no folder at ${
+        resolve(path)
+      }: give one that holds config.json, model.safetensors and tokenizer.json, ` +
         "or a model of the hub: gpt2, distilgpt2, owner/name",
     );
   }

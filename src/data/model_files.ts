@@ -365,7 +365,9 @@ async function checkReplaceable(target: string, shown = target): Promise<boolean
   const ownCard = names.includes(CARD) && names.includes(MARK) &&
     (await Deno.readTextFile(`${target}/${CARD}`)).includes(CARD_MARK);
   const foreign = names.find((name) => !OUR_FILES.includes(name) && !(name === CARD && ownCard));
-  if (foreign !== undefined) throw refuse(`holds ${foreign}, which saving a model does not write`);
+  if (foreign !== undefined) {
+    throw refuse(`holds ${foreign}, which is no file of a model that Pollard saved`);
+  }
   if (names.length > 0 && !names.includes(MARK)) {
     throw refuse(`holds a model without ${MARK}, so it was not saved by Pollard`);
   }

@@ -164,7 +164,8 @@ function jsonText(line: string, column: string, where: string): string {
     );
   }
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
-    throw new TypeError(`${where} is not an object: a line holds {"${column}": "..."}`);
+    const what = Array.isArray(row) ? "a JSON array" : "no object";
+    throw new TypeError(`${where} holds ${what}: write one object a line, {"${column}": "..."}`);
   }
   if (!Object.hasOwn(row, column)) {
     const names = Object.keys(row).join(", ");

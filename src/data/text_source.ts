@@ -8,6 +8,7 @@ import { DATASETS, fetchDataset, type HubCommit, pickConfig } from "./datasets.t
 import { mobyDick } from "./deps.ts";
 import { NAMED_TEXTS, namedText } from "./named_texts.ts";
 import { type SplitName, SPLITS } from "./parts.ts";
+import { isFolder } from "./files.ts";
 import { memoryText, ROW_ENDINGS, type TextFile, textFile } from "./text_files.ts";
 
 /** A text that was found, and not read yet. */
@@ -102,6 +103,9 @@ async function findText(name: string, options: TextOptions): Promise<TextSource>
   } catch (cause) {
     if (cause instanceof TypeError) throw cause;
     if (cause instanceof Deno.errors.NotFound) {
+      if (config && await isFolder(name)) {
+        throw new Deno.errors.NotFound(`${name} has no folder ${config}`, { cause });
+      }
       throw new Deno.errors.NotFound(
         `no text called ${name}: give the path of a UTF-8, JSON Lines or Parquet file, or one of ${
           [...Object.keys(EMBEDDED), ...Object.keys(NAMED_TEXTS), ...DATASETS.keys()].join(", ")

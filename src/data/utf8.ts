@@ -56,7 +56,7 @@ export async function* decodeUtf8(
       throw new TypeError(
         `${name} is not UTF-8 text: no character goes on at byte ${
           read + firstInvalidUtf8(bytes)
-        } of ${size}; convert it, for example with iconv -t utf-8`,
+        } of ${size}; convert it, for example with iconv -f latin1 -t utf-8`,
         { cause },
       );
     }

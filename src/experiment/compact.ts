@@ -6,12 +6,12 @@
 import { basename, join, resolve } from "node:path";
 import { writeWhole } from "../data/files.ts";
 import { hubModelName } from "../data/hub_models.ts";
-import { checkSavable } from "../data/model_files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { SPEED_FILE, type SpeedRecord } from "../record.ts";
 import { cardWithSpeed } from "../report/model_card.ts";
 import {
   checkRoom,
+  checkTarget,
   type Exported,
   readModel,
   type SavedModel,
@@ -41,13 +41,18 @@ export interface Compacted extends Exported {
  * @param dir As {@linkcode exportModel} takes it.
  * @param given.output Where the compact form goes; beside the model, with `-compact` after its name,
  * unless given.
+ * @param given.overwrite Whether a model that is there may be replaced; false unless given.
  * @param given.options What to time; see {@linkcode measureSpeed}.
  * @throws {RangeError} If the model has all of its heads, or an option is out of range.
  * @throws As `loadModel` does, and `exportModel` where it cannot be written.
  */
 export async function prepareCompact(
   dir: string,
-  given: { output?: string | undefined; options?: Partial<SpeedOptions> } = {},
+  given: {
+    output?: string | undefined;
+    overwrite?: boolean | undefined;
+    options?: Partial<SpeedOptions>;
+  } = {},
 ): Promise<PreparedCompact> {
   const saved = await readModel(dir);
   const { config, live } = saved.model;
@@ -58,10 +63,11 @@ export async function prepareCompact(
         `for instance with deno task experiment --model_name ${saved.path}`,
     );
   }
-  const { output = besideModel(saved.path) } = given;
-  await checkSavable(output);
+  const options = checkSpeedOptions(config, given.options);
+  const { output = besideModel(saved.path), overwrite } = given;
+  await checkTarget({ output, overwrite });
   await checkRoom(saved.model, { form: "compact", output });
-  return { saved, output, options: checkSpeedOptions(config, given.options) };
+  return { saved, output, options };
 }
 
 /**

@@ -27,7 +27,7 @@ export interface ContinueOptions {
   repetition_penalty?: number;
   /** A text ends before any of these strings; none unless given. */
   stop?: readonly string[];
-  /** Decides what is drawn. */
+  /** Decides what is drawn: the same after the same prompt, whatever other prompts there are. */
   seed: number;
 }
 
@@ -66,9 +66,16 @@ export async function continueTexts(
 ): Promise<Continuation[]> {
   if (tokenizer === undefined) throw new TypeError("the model has no tokenizer.json");
   if (stop.includes("")) throw new TypeError("a stop string must not be empty");
-  const encoded = prompts.map((prompt) => {
+  const encoded = prompts.map((prompt, i) => {
     const tokens = tokenizer.encode(prompt);
     if (tokens.length === 0) throw new TypeError("prompt must not be empty");
+    if (tokens.length >= config.T) {
+      throw new RangeError(
+        `prompt ${
+          i + 1
+        } has ${tokens.length} tokens, and the model's context is ${config.T}: shorten it`,
+      );
+    }
     if (tokens.length + max_new_tokens > config.T) {
       throw new RangeError(
         `max_new_tokens must be at most ${config.T - tokens.length} after a prompt of ` +
@@ -90,6 +97,7 @@ export async function continueTexts(
   using generator = new Generator(model);
   const written = await generator.generate({
     prompts: encoded,
+    streams: prompts.map(() => 0), // so that a text is what it would be alone
     maxNewTokens: max_new_tokens,
     temperature,
     topK: top_k,

@@ -68,10 +68,11 @@ export async function evaluateText(
     );
   }
   const windows = new WindowList(tokens, maxLength, stride);
-  const B = Math.min(batchSize, windows.length);
-  planMemory(gpu, { config, live }, { B, T: maxLength, models: 1, training: false });
+  // a short text costs no more than it needs
+  const B = Math.min(batchSize, windows.length), T = Math.min(maxLength, tokens.length);
+  planMemory(gpu, { config, live }, { B, T, models: 1, training: false });
   using model = new Gpt2(gpu, config, weights, live);
-  using acts = new Activations(model, { B, T: maxLength, training: false });
+  using acts = new Activations(model, { B, T, training: false });
   using evaluator = new Evaluator(model, acts);
   const { loss, perplexity, predicted } = await evaluator.evaluate(windows, signal);
   if (!Number.isFinite(loss)) {

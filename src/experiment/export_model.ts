@@ -63,6 +63,8 @@ export interface SavedModel {
 interface Target {
   form: ModelForm;
   output: string;
+  /** Whether a model that is there may be replaced; false unless given. */
+  overwrite?: boolean | undefined;
   /** Tells how many bytes the disk has room for; the system is asked unless given. */
   freeSpace?: FreeSpace;
 }
@@ -72,18 +74,41 @@ interface Target {
  * GPT-2, or `compact`, which is smaller and loads here alone. Both compute the same, to the last bit.
  *
  * @param dir A model's folder or its URL, `embedded`, or the folder of a run, whose model is taken.
- * @param output Where it goes; a folder there is replaced only where {@linkcode saveModel} would.
+ * @param output Where it goes.
+ * @param overwrite Whether a model that is there is replaced, where {@linkcode saveModel} would; false
+ * unless given.
  * @param freeSpace Tells how many bytes the disk has room for; the system is asked unless given.
+ * @param signal Ends it before it writes: the signal's reason is thrown.
  * @throws As {@linkcode loadModel}, {@linkcode checkSavable} and {@linkcode saveModel} do.
  * @throws {TypeError} If the disk has no room for it. Nothing is written in any case.
  */
 export async function exportModel(
   dir: string,
-  { form, output, freeSpace }: { form: ModelForm; output: string; freeSpace?: FreeSpace },
+  target: {
+    form: ModelForm;
+    output: string;
+    overwrite?: boolean | undefined;
+    freeSpace?: FreeSpace;
+    signal?: AbortSignal;
+  },
 ): Promise<Exported> {
-  checkChoice("form", form, MODEL_FORMS);
+  checkChoice("form", target.form, MODEL_FORMS);
+  await checkTarget(target);
+  const saved = await readModel(dir);
+  target.signal?.throwIfAborted();
+  return await writeModel(saved, target);
+}
+
+/** @throws If a model cannot be written there, or would replace one. */
+export async function checkTarget(
+  { output, overwrite = false }: Pick<Target, "output" | "overwrite">,
+): Promise<void> {
   await checkSavable(output);
-  return await writeModel(await readModel(dir), { form, output, ...(freeSpace && { freeSpace }) });
+  if (!overwrite && await isFile(join(output, "config.json"))) {
+    throw new Deno.errors.AlreadyExists(
+      `${output} holds a model already: overwrite replaces it, or give another folder`,
+    );
+  }
 }
 
 /** Reads what {@linkcode writeModel} writes; see {@linkcode exportModel}. */

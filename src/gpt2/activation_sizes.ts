@@ -121,7 +121,7 @@ export function activationSizes(
   const rows = B * T;
   if (serial && rows > SOFTWARE_ROWS) {
     throw new RangeError(
-      `batch_size ${B} x max_length ${T} is too much for a software adapter: ${SOFTWARE_ROWS} tokens at most`,
+      `${B} x ${T} tokens at once are too many for a software adapter: ${SOFTWARE_ROWS} at most`,
     );
   }
   const budget = Math.min(logitBytes, maxBinding);

@@ -142,10 +142,11 @@ export class Decoder implements Disposable {
   /** Puts the prompts into their windows and the cursors on their last tokens. */
   begin(
     shape: DecoderShape,
-    { prompts, maxNewTokens, rule }: {
+    { prompts, maxNewTokens, rule, streams }: {
       prompts: readonly Uint32Array[];
       maxNewTokens: number;
       rule: SamplingRule;
+      streams?: readonly number[] | undefined;
     },
   ): Writing {
     const { gpu } = this.#model, { B, T, S } = shape;
@@ -156,7 +157,7 @@ export class Decoder implements Disposable {
       windows.set(prompt, b * T);
       tokens.set(prompt, b * S);
       const last = prompt.length - 1;
-      cursors.set([last, last + maxNewTokens], b * CURSOR);
+      cursors.set([last, last + maxNewTokens, 0, streams?.[b] ?? b], b * CURSOR);
     });
     upload(gpu, writing.prompts, windows);
     upload(gpu, writing.tokens, tokens);

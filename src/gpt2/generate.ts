@@ -17,6 +17,11 @@ export interface GenerateOptions extends SamplingOptions {
   /** Tokens to append to each prompt, unless `stop` comes before. */
   maxNewTokens: number;
   /**
+   * Which stream of random numbers each prompt draws from, whole numbers below 2^32; its place in
+   * `prompts` unless given. The same tokens, seed and stream draw the same continuation.
+   */
+  streams?: readonly number[];
+  /**
    * Asked for each token that a sequence gains: its continuation so far, and its place in `prompts`.
    * Where it says true, the token is the sequence's last.
    */
@@ -61,8 +66,8 @@ export class Generator implements Disposable {
   }
 
   /**
-   * Continues every prompt. What a sequence becomes depends on the seed, its place in `prompts` and
-   * its own tokens: not on its neighbours, nor on how often the host looks.
+   * Continues every prompt. What a sequence becomes depends on the seed, its stream (its place in
+   * `prompts` unless given) and its own tokens: not on its neighbours, nor on how often the host looks.
    *
    * @returns Each prompt with its continuation; where `stop` came, or `until` said so, that token is
    *   the last.
@@ -71,12 +76,18 @@ export class Generator implements Disposable {
    * @throws {TypeError} If an earlier call has not returned yet.
    */
   async generate(
-    { prompts, maxNewTokens, until, ...sampling }: GenerateOptions,
+    { prompts, maxNewTokens, streams, until, ...sampling }: GenerateOptions,
     { signal, onTokens, chunk }: GenerateControls = {},
   ): Promise<Uint32Array[]> {
     const { gpu, config } = this.#model;
     const longest = checkPrompts(prompts, maxNewTokens, config);
     const rule = samplingRule(sampling, config.V);
+    const bad = streams?.find((stream) => stream >>> 0 !== stream);
+    if (bad !== undefined || (streams && streams.length !== prompts.length)) {
+      throw new RangeError(
+        `streams must be a whole number below 2^32 for each of ${prompts.length} prompts: ${streams}`,
+      );
+    }
     if (chunk !== undefined && !(Number.isInteger(chunk) && chunk >= 1)) {
       throw new RangeError(`chunk must be a whole number of 1 or more: ${chunk}`);
     }
@@ -87,7 +98,7 @@ export class Generator implements Disposable {
     try {
       const shape = decoderShape({ sequences: prompts.length, longest, maxNewTokens }, config);
       const decoder = this.#reserve(shape);
-      const writing = decoder.begin(shape, { prompts, maxNewTokens, rule });
+      const writing = decoder.begin(shape, { prompts, maxNewTokens, rule, streams });
       const out = prompts.map((prompt) => [...prompt]);
       let count = chunk ?? 1; // the first may have to compile
       for (let written = 0; written < maxNewTokens;) {

@@ -7,11 +7,17 @@ import type { ComparedSpeed, SpeedRecord, WorkBound } from "../record.ts";
 import { count, percent, plural } from "./theme.ts";
 
 /** What was found, in a sentence. */
-export function speedVerdict({ active_heads, total_heads, ...record }: SpeedRecord): string {
-  const times = ({ speedup }: ComparedSpeed) => `${speedup.median.toFixed(2)} times`;
-  return `With ${plural(active_heads, "head")} of ${total_heads} left, prompts go through ` +
-    `${times(record.prefill)} as fast as with all of them computed, and new tokens come ` +
-    `${times(record.decoding)} as fast.`;
+export function speedVerdict(
+  { active_heads, total_heads, rounds, ...record }: SpeedRecord,
+): string {
+  const times = ({ speedup: { median, min, max } }: ComparedSpeed) =>
+    min <= 1 && max >= 1
+      ? `as fast, as far as ${plural(rounds, "round")} can tell`
+      : `${median.toFixed(2)} times as fast`;
+  return `With ${
+    plural(active_heads, "head")
+  } of ${total_heads} left, beside all of them computed: ` +
+    `prompts go through ${times(record.prefill)}, and new tokens come ${times(record.decoding)}.`;
 }
 
 /** The measured speeds beside their bounds. */
