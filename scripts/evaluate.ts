@@ -12,6 +12,7 @@ import {
   parseCommand,
   preparing,
   printJson,
+  Progress,
   refuse,
   runMain,
   TEXT_HELP,
@@ -80,14 +81,17 @@ await runMain(async (signal) => {
   console.error(
     `adapter: ${gpu.info.name}; scoring ${tokens.length.toLocaleString("en-US")} tokens`,
   );
+  using progress = new Progress();
   const result = await preparing(() =>
     evaluateText(gpu, model, tokens, {
       ...(max_length !== undefined && { maxLength: max_length }),
       ...(stride !== undefined && { stride }),
       batchSize: batch_size,
       signal,
+      onProgress: ({ done: step, total }) => progress.update({ phase: "scoring", step, total }),
     })
   );
+  progress.stop();
   if (json) printJson(result);
   else {
     console.log(

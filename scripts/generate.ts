@@ -12,6 +12,7 @@ import {
   preparing,
   printJson,
   printPiece,
+  Progress,
   refuse,
   runMain,
   severalOption,
@@ -102,11 +103,16 @@ await runMain(async (signal) => {
     if (alone) printPiece(begun ? piece : prompts[0] + piece);
     begun = true;
   };
+  using progress = new Progress();
+  const onProgress = (step: number) => {
+    if (!alone) progress.update({ phase: "writing", step, total: own.max_new_tokens });
+  };
   try {
     // what cannot be computed here is the model's or the adapter's fault
     const texts = await preparing(() =>
-      continueTexts(gpu, model, { prompts, ...own }, { signal, onText })
+      continueTexts(gpu, model, { prompts, ...own }, { signal, onText, onProgress })
     );
+    progress.stop();
     if (json) texts.forEach((text, i) => printJson(lineOf(prompts[i], text, own.seed)));
     else if (!alone) texts.forEach(({ text }, i) => console.log(`[${i + 1}] ${prompts[i]}${text}`));
   } finally {

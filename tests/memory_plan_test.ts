@@ -194,7 +194,15 @@ Deno.test("evaluating and generating refuse what does not fit, before anything i
     write(serial, Array(10).fill("a")),
     /^RangeError: prompts 10 x 16 tokens does not fit: fc would bind .*; what fits: prompts 6, or tokens of/,
   );
-  const { predicted } = await evaluateText(serial, loaded, tokens, { ...sizes, batchSize: 1 });
+  const seen: [number, number][] = [];
+  const { predicted } = await evaluateText(serial, loaded, tokens, {
+    ...{ ...sizes, batchSize: 1 },
+    onProgress: ({ done, total }) => seen.push([done, total]),
+  });
+  assert.deepEqual(seen, [[1, 4], [2, 4], [3, 4], [4, 4]]);
+  // a short text takes no more than its own length, which a binding holds where a window is too long
+  const short = await evaluateText(serial, loaded, tokens.subarray(0, 30), { maxLength: 160 });
+  assert.equal(short.predicted, 29);
   assert.ok(predicted > 150, "what is said to fit does");
   assert.throws(
     () => planMemory(serial, loaded, { B: 1, T: 64, models: 1, training: false }, 1e6),

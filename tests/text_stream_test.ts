@@ -76,7 +76,11 @@ Deno.test("prompts side by side: stop strings, streaming, and why each text ends
     calls++;
     given.forEach((piece, i) => streamed[i] += piece);
   };
-  const texts = await continueTexts(gpu, model, { ...options, prompts }, { onText });
+  const counts: number[] = [];
+  const onProgress = (tokens: number) => counts.push(tokens);
+  const texts = await continueTexts(gpu, model, { ...options, prompts }, { onText, onProgress });
+  assert.deepEqual([counts[0], counts.at(-1)], [1, 24]);
+  assert.deepEqual(counts, counts.toSorted((a, b) => a - b));
   assert.deepEqual(streamed, texts.map(({ text }) => text));
   assert.ok(calls >= 2, "text is told while it is written");
   assert.deepEqual(

@@ -37,6 +37,8 @@ export interface ContinueListeners {
   signal?: AbortSignal;
   /** Called with what is new of each text, possibly "": the pieces together are the texts. */
   onText?: (pieces: string[]) => void;
+  /** Told how many tokens the longest continuation has. */
+  onProgress?: (tokens: number) => void;
 }
 
 /** A continuation. */
@@ -62,7 +64,7 @@ export async function continueTexts(
   { config, weights, live, tokenizer }: LoadedModel,
   { prompts, max_new_tokens, temperature, top_k, top_p, repetition_penalty, stop = [], seed }:
     ContinueOptions,
-  { signal, onText }: ContinueListeners = {},
+  { signal, onText, onProgress }: ContinueListeners = {},
 ): Promise<Continuation[]> {
   if (tokenizer === undefined) throw new TypeError("the model has no tokenizer.json");
   if (stop.includes("")) throw new TypeError("a stop string must not be empty");
@@ -86,6 +88,7 @@ export async function continueTexts(
   });
   const { eos } = tokenizer;
   const streams = prompts.map(() => new TextStream(tokenizer, stop));
+  let longestText = 0;
   const longest = Math.max(1, ...encoded.map(({ length }) => length));
   const sequences = Math.max(1, prompts.length);
   const { B, T, S } = decoderShape({ sequences, longest, maxNewTokens: max_new_tokens }, config);
@@ -107,13 +110,17 @@ export async function continueTexts(
     ...(repetition_penalty !== undefined && { repetitionPenalty: repetition_penalty }),
     ...(eos !== undefined && { stop: eos }),
     until: (continuation, b) => {
+      longestText = Math.max(longestText, continuation.length);
       const token = continuation[continuation.length - 1];
       if (token !== eos) streams[b].add(token);
       return streams[b].stopped;
     },
   }, {
     ...(signal && { signal }),
-    onTokens: () => onText?.(streams.map((stream) => stream.take())),
+    onTokens: () => {
+      onText?.(streams.map((stream) => stream.take()));
+      onProgress?.(longestText);
+    },
   });
   const rest = streams.map((stream) => stream.end());
   if (rest.some((piece) => piece !== "")) onText?.(rest);

@@ -7,7 +7,7 @@ import { WindowList } from "../data/batches.ts";
 import type { LoadedModel } from "../data/model_files.ts";
 import type { Tokens } from "../data/tokens.ts";
 import { Activations } from "../gpt2/activations.ts";
-import { Evaluator } from "../gpt2/evaluate.ts";
+import { Evaluator, type Window } from "../gpt2/evaluate.ts";
 import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { planMemory } from "./memory_plan.ts";
@@ -25,6 +25,8 @@ export interface EvaluateTextOptions {
   batchSize?: number;
   /** Ends the evaluation between batches: the signal's reason is thrown then. */
   signal?: AbortSignal;
+  /** Told how many windows of how many have gone to the device. */
+  onProgress?: (progress: { done: number; total: number }) => void;
 }
 
 /** What `deno task evaluate --json` prints. */
@@ -40,8 +42,9 @@ export interface TextEvaluation {
 }
 
 /**
- * Scores a text, or tokens that the model's own tokenizer made of one: windows of `maxLength` tokens, `stride` apart; of each window only the tokens that
- * no earlier window scored count (Hugging Face, "Perplexity of fixed-length models").
+ * Scores a text, or tokens that the model's own tokenizer made of one: windows of `maxLength` tokens,
+ * `stride` apart; of each window only the tokens that no earlier window scored count (Hugging Face,
+ * "Perplexity of fixed-length models").
  *
  * @throws {RangeError} If a length is out of range, the text has fewer than two tokens, the model does
  * not fit on the adapter, or the loss is not a number.
@@ -51,7 +54,8 @@ export async function evaluateText(
   gpu: Gpu,
   { config, weights, live, tokenizer }: LoadedModel,
   text: string | Tokens,
-  { maxLength = config.T, stride = maxLength, batchSize = 8, signal }: EvaluateTextOptions = {},
+  { maxLength = config.T, stride = maxLength, batchSize = 8, signal, onProgress }:
+    EvaluateTextOptions = {},
 ): Promise<TextEvaluation> {
   if (typeof text === "string" && tokenizer === undefined) {
     throw new TypeError("The model has no tokenizer.json");
@@ -74,11 +78,25 @@ export async function evaluateText(
   using model = new Gpt2(gpu, config, weights, live);
   using acts = new Activations(model, { B, T, training: false });
   using evaluator = new Evaluator(model, acts);
-  const { loss, perplexity, predicted } = await evaluator.evaluate(windows, signal);
+  const { loss, perplexity, predicted } = await evaluator.evaluate(
+    onProgress ? followed(windows, onProgress) : windows,
+    signal,
+  );
   if (!Number.isFinite(loss)) {
     throw new RangeError(
       `The model's loss is ${loss}: its weights are not finite, or far too large`,
     );
   }
   return { loss, perplexity, tokens: tokens.length, predicted };
+}
+
+function* followed(
+  windows: WindowList,
+  onProgress: NonNullable<EvaluateTextOptions["onProgress"]>,
+): Generator<Window> {
+  let done = 0;
+  for (const window of windows) {
+    yield window;
+    onProgress({ done: ++done, total: windows.length });
+  }
 }
