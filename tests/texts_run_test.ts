@@ -60,7 +60,7 @@ Deno.test("what stops the loading, or is wrong with the text, leaves no folder",
   const start = (options: object, signal?: AbortSignal) =>
     startExperiment(gpu, { ...given, ...options, output_dir }, { signal });
   await assert.rejects(start({ text_column: "text" }), /line 1 has no column text: it has body/);
-  await assert.rejects(start({ dataset_config: "raw" }), /no text called/);
+  await assert.rejects(start({ dataset_config: "raw" }), /set has no folder raw$/);
   await assert.rejects(start({}, AbortSignal.abort(new Error("enough"))), /enough/);
   await assert.rejects(Deno.stat(output_dir), { name: "NotFound" });
 });
