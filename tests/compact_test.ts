@@ -27,6 +27,7 @@ import { assertClose, randomIntegers } from "./close.ts";
 import { gpu } from "./gpu.ts";
 import { logitsOf } from "./logits.ts";
 import { makeTiny } from "./tiny.ts";
+import { runScript } from "./script.ts";
 
 const { dir, model, modelDir } = await makeTiny({ initializerRange: 0.1 });
 const { config } = model;
@@ -239,16 +240,8 @@ Deno.test("the table has speeds, their range and the bounds, and the card has it
 
 // ---- the command ------------------------------------------------------------------------------
 
-/** Runs `deno task compact`'s script. */
-async function command(...args: string[]) {
-  const script = new URL("../scripts/compact.ts", import.meta.url).href;
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", script, ...args],
-    env: { NO_COLOR: "1" },
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, stdout: text(stdout), stderr: text(stderr) };
-}
+/** Runs `deno task compact`. */
+const command = (...args: string[]) => runScript("compact", ...args);
 
 /** A model's logits for one batch, and its likeliest continuation of a prompt. */
 async function outputs(of: Gpt2): Promise<[Float32Array, number[]]> {

@@ -13,6 +13,7 @@ import { assertClose, randomIntegers } from "./close.ts";
 import { gpu } from "./gpu.ts";
 import { logitsOf } from "./logits.ts";
 import { makeTiny } from "./tiny.ts";
+import { runScript } from "./script.ts";
 
 const { dir, textFile, modelDir } = await makeTiny({ initializerRange: 0.1 });
 const shared = {
@@ -88,16 +89,8 @@ Deno.test("a run's model has a card, made of results.json as it lies there", asy
   assert.match(modelCard(alone, names), /No unpruned twin was\s+trained/);
 });
 
-/** Runs `deno task export`'s script. */
-async function command(...args: string[]) {
-  const script = new URL("../scripts/export.ts", import.meta.url).href;
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", script, ...args],
-    env: { NO_COLOR: "1" },
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, stdout: text(stdout), stderr: text(stderr) };
-}
+/** Runs `deno task export`. */
+const command = (...args: string[]) => runScript("export", ...args);
 
 Deno.test("a run's model in both forms: the same logits, to the last bit", async () => {
   const compact = join(dir, "compact"), padded = join(dir, "padded");

@@ -35,9 +35,8 @@ export async function openFolder(dir: string | URL): Promise<Folder> {
   const info = await orUndefined(Deno.stat(path));
   if (info === undefined) {
     throw new Deno.errors.NotFound(
-      `no folder at ${
-        resolve(path)
-      }: give one that holds config.json, model.safetensors and tokenizer.json, ` +
+      `no folder at ${resolve(path)}: ` +
+        "give one that holds config.json, model.safetensors and tokenizer.json, " +
         "or a model of the hub: gpt2, distilgpt2, owner/name",
     );
   }
