@@ -10,7 +10,15 @@ import {
   OPTION_RULES,
 } from "../src/experiment/options.ts";
 import { STRATEGIES } from "../src/plasticity/scores.ts";
-import { type AnyCommand, MODEL_HELP, newCommand, Option, TEXT_HELP } from "./cli.ts";
+import {
+  type AnyCommand,
+  MODEL_HELP,
+  newCommand,
+  Option,
+  refuse,
+  TEXT_HELP,
+  textOption,
+} from "./cli.ts";
 import {
   addOptions,
   addRunOptions,
@@ -87,7 +95,14 @@ Examples:
   deno task experiment
   deno task experiment --pruning_level 0.5 --cycles 5 --strategy importance
   deno task experiment --model_name gpt2 --text ./my.txt --max_length 128 --learning_rate 5e-5
-  deno task experiment --resume runs/RUN`;
+  deno task experiment --resume runs/RUN
+  deno task experiment --run_dir runs/first --seed 1`;
+
+/** What the command line of an experiment asks for. */
+export type ExperimentCommand = RunCommand<ExperimentOptions> & {
+  /** The run's own folder: begun there, continued, or left alone if it has finished. */
+  readonly runDir?: string;
+};
 
 /**
  * Parses the command line of an experiment.
@@ -99,9 +114,14 @@ Examples:
 export function parseExperiment(
   args?: readonly string[],
   command: AnyCommand = experimentCommand(),
-): RunCommand<ExperimentOptions> {
+): ExperimentCommand {
   const beside = ["no_wandb", "verbose"];
-  return parseRun(command, args, { rules: OPTION_RULES, check: checkOptions, beside });
+  const parsed = parseRun(command, args, { rules: OPTION_RULES, check: checkOptions, beside });
+  const { run_dir: runDir } = command.opts();
+  if (runDir !== undefined && command.getOptionValueSource("output_dir") === "cli") {
+    refuse("--run_dir is the run's own folder, and --output_dir holds folders of runs: give one");
+  }
+  return { ...parsed, ...(runDir !== undefined && { runDir }) };
 }
 
 /** The command with all its options. */
@@ -116,6 +136,13 @@ export function experimentCommand(): AnyCommand {
   addOptions(command, EXPERIMENT_GROUPS, OPTION_RULES, DEFAULTS);
   addRunOptions(command);
   return command
+    .addOption(
+      new Option(
+        "--run_dir <dir>",
+        "the run's own folder: the run begins there, continues what is there, or does nothing if " +
+          "it has finished; give the same options each time",
+      ).helpGroup("Output:").argParser(textOption("run_dir")),
+    )
     .addOption(
       new Option("--verbose", "tell what memory is for").helpGroup("Output:"),
     )

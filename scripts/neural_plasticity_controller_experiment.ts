@@ -3,19 +3,32 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { parseExperiment } from "./experiment_options.ts";
 import { openLive } from "./live.ts";
 import { carryThrough, experimentListeners } from "./run_task.ts";
+import { isFile } from "../src/data/files.ts";
 import { NeuralPlasticityExperiment } from "../src/experiment/neural_plasticity.ts";
-import { readOptions } from "../src/experiment/run.ts";
+import { readFinished, readOptions } from "../src/experiment/run.ts";
 import { Gpu } from "../src/gpu/device.ts";
+import type { Results } from "../src/record.ts";
 import { readRun } from "../src/report/read.ts";
 import { verdict } from "../src/report/verdict.ts";
 import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
-  const { options, resume, json, verbose, live: port } = parseExperiment();
+  const { options, resume, runDir, json, verbose, live: port } = parseExperiment();
+  const tell = async (dir: string, results: Results, page: string) => {
+    if (json) printJson({ run: dir, ...results });
+    else console.log(`${verdict(await readRun(dir))}\n${page}`);
+  };
+  const done = runDir && await preparing(() => readFinished(runDir, options!));
+  if (done) {
+    console.error(`${runDir} has finished before: nothing is left to do`);
+    const page = join(runDir, "report.html");
+    return await tell(runDir, done, await isFile(page) ? page : await writeReport(runDir));
+  }
   using live = openLive(port);
   const { device } = options ?? await preparing(() => readOptions(resume!));
   using gpu = await preparing(() => Gpu.open({ device }));
@@ -24,7 +37,7 @@ await runMain(async (signal) => {
   progress.log(`adapter: ${gpu.info.name}`);
   using experiment = await preparing(async () => {
     const experiment = resume === undefined
-      ? new NeuralPlasticityExperiment({ ...listeners, options })
+      ? new NeuralPlasticityExperiment({ ...listeners, options, ...(runDir && { runDir }) })
       : await NeuralPlasticityExperiment.resume(resume, listeners);
     return await experiment.setup();
   });
@@ -34,6 +47,5 @@ await runMain(async (signal) => {
     const results = await experiment.runPlanned(signal);
     return [results, await writeReport(dir)];
   });
-  if (json) printJson({ run: dir, ...results });
-  else console.log(`${verdict(await readRun(dir))}\n${page}`);
+  await tell(dir, results, page);
 });

@@ -9,7 +9,7 @@ import { readJson } from "../data/files.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
-import { type EnvironmentRecord, RUN_MARK } from "../record.ts";
+import { type EnvironmentRecord, type Results, RUN_MARK } from "../record.ts";
 import { type Allocation, tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
 import type { RunListeners } from "./experiment_state.ts";
@@ -154,6 +154,22 @@ export async function openExperiment(
     );
   }
   return await goOn(gpu, folder, listeners);
+}
+
+/**
+ * What an experiment with these options found, if it has finished in a folder.
+ *
+ * @returns `undefined` if it has not finished there, or the folder is empty or missing.
+ * @throws {TypeError} If the folder holds an experiment with other options, or another kind of run.
+ */
+export async function readFinished(
+  dir: string,
+  given: Partial<ExperimentOptions>,
+): Promise<Results | undefined> {
+  if (!await exists(join(dir, RUN_MARK))) return undefined;
+  checkSame(dir, await readOptions(dir), absolute(checkOptions(given)));
+  const results = join(dir, "results.json");
+  return await exists(results) ? await readJson(results) as Results : undefined;
 }
 
 /** Refuses options that are not those of a folder's experiment; where the folder lies does not count. */
