@@ -85,7 +85,10 @@ await runMain(async (signal) => {
     return refuse(`${idle} says what to measure, and no_measure that nothing is: leave one out`);
   }
   const { prepared, gpu } = await preparing(async () => {
-    const prepared = await prepareCompact(model_name, { output, overwrite, options });
+    const prepared = await prepareCompact(model_name, {
+      ...{ output, overwrite, options },
+      onMessage: (line) => console.error(line),
+    });
     return { prepared, gpu: no_measure ? undefined : await Gpu.open() };
   });
   using _gpu = gpu;

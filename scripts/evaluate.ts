@@ -73,7 +73,7 @@ await runMain(async (signal) => {
     return refuse("text_file is needed: moby_dick, wikitext, or the path of a file");
   }
   const { gpu, model, tokens } = await preparing(async () => {
-    const model = await openModel(model_name);
+    const model = await openModel(model_name, { onMessage: (line) => console.error(line) });
     const tokens = await tokensOf(model, { text_file, ...text }, signal);
     return { gpu: await Gpu.open(), model, tokens };
   });

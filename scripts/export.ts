@@ -50,7 +50,12 @@ await runMain(async (signal) => {
   const { form, output, overwrite, json } = parseCommand(command);
   const [dir] = command.processedArgs;
   if (output === undefined) return refuse("output is needed: the folder that the model goes to");
-  const exported = await preparing(() => exportModel(dir, { form, output, overwrite, signal }));
+  const exported = await preparing(() =>
+    exportModel(dir, {
+      ...{ form, output, overwrite, signal },
+      onMessage: (line) => console.error(line),
+    })
+  );
   if (json) printJson(exported);
   else console.log(exportedLines(exported).join("\n"));
 });

@@ -91,7 +91,7 @@ await runMain(async (signal) => {
   const { model_name, json, prompt, prompts_file, ...own } = parseCommand(command);
   const { gpu, model, prompts } = await preparing(async () => {
     const prompts = await promptsOf(prompt, prompts_file);
-    const model = await openModel(model_name);
+    const model = await openModel(model_name, { onMessage: (line) => console.error(line) });
     if (model.tokenizer === undefined) throw new TypeError(`${model_name} has no tokenizer.json`);
     return { gpu: await Gpu.open(), model, prompts };
   });

@@ -20,7 +20,7 @@ import {
 } from "./cli.ts";
 import { liveOption, openLive, toTheEnd } from "./live.ts";
 import { writeWhole } from "../src/data/files.ts";
-import { checkSavable, saveModel } from "../src/data/model_files.ts";
+import { checkSavable, saveModel } from "../src/data/save_model.ts";
 import {
   checkPretraining,
   preparePretraining,

@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
 import {
-  type AvailableTensor,
   checkLiveHeads,
   compactWeights,
   initWeights,
   padWeights,
-  readCheckpoint,
   toCheckpoint,
   type Weights,
 } from "../src/gpt2/checkpoint.ts";
+import { type AvailableTensor, readCheckpoint } from "../src/gpt2/read_checkpoint.ts";
 import { type Gpt2Config, makeConfig } from "../src/gpt2/config.ts";
 import { allHeads, parameterLayout } from "../src/gpt2/layout.ts";
 
@@ -78,6 +77,54 @@ Deno.test("checkpoint: heads of tied and untied models", async () => {
   });
   const free = await readCheckpoint(untied, [...offer(config, weights), head(other)]);
   assert.deepEqual(free.get("lm_head.weight"), other);
+});
+
+Deno.test("checkpoint: a tied table may lie under the head's name alone", async () => {
+  const weights = numbered(config);
+  const renamed = offer(config, weights, "transformer.").map((tensor) => (
+    { ...tensor, name: tensor.name.replace("transformer.wte.weight", "lm_head.weight") }
+  ));
+  assert.ok(renamed.every(({ name }) => !name.includes("wte")));
+  assertSameWeights(await readCheckpoint(config, renamed), weights);
+  await assert.rejects(readCheckpoint(untied, renamed), /lacks 1 of 29 parameters: wte\.weight/);
+});
+
+Deno.test("checkpoint: wrappers' prefixes are taken off, heads for other tasks left out and named", async () => {
+  const weights = numbered(config);
+  const further = ["v_head.summary.bias", "score.weight", "multiple_choice_head.summary.weight"]
+    .map(
+      (name) => ({ name, shape: [1], read: () => Promise.reject(new Error("not to be read")) }),
+    );
+  for (const prefix of ["", "transformer.", "module.transformer.", "module._orig_mod."]) {
+    const lines: string[] = [];
+    const tensors = [...further, ...offer(config, weights, prefix)];
+    const onMessage = (line: string) => lines.push(line);
+    assertSameWeights(await readCheckpoint(config, tensors, { onMessage }), weights);
+    assert.equal(lines.length, 1);
+    for (const { name } of further) assert.ok(lines[0].includes(name), lines[0]);
+  }
+  for (
+    const name of ["transformer.score.weight", "module.transformer.x", "h.0.x", "lm_head.bias"]
+  ) {
+    const tensors = [...offer(config, weights), { ...further[0], name }];
+    await assert.rejects(readCheckpoint(config, tensors), {
+      name: "TypeError",
+      message: /tensors that a GPT-2 of 2 layers does not have/,
+    });
+  }
+});
+
+Deno.test("checkpoint: a weight that is not finite is refused by name and place", async () => {
+  for (const value of [NaN, Infinity, -Infinity]) {
+    const weights = numbered(config);
+    weights.get("h.1.mlp.c_fc.bias")![3] = value;
+    await assert.rejects(readCheckpoint(config, offer(config, weights)), {
+      name: "RangeError",
+      message: new RegExp(
+        `^model\\.safetensors: tensor "h\\.1\\.mlp\\.c_fc\\.bias" .*element 3 is ${value};`,
+      ),
+    });
+  }
 });
 
 Deno.test("checkpoint: what is missing, unknown, double or of another shape", async () => {

@@ -1,7 +1,8 @@
 /** Compact models: what a pass cannot do without, how fast it is, and the command. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadModel, saveModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
+import { saveModel } from "../src/data/save_model.ts";
 import { type Compacted, compactModel, prepareCompact } from "../src/experiment/compact.ts";
 import { checkSpeedOptions, measureSpeed } from "../src/experiment/speed.ts";
 import { Activations } from "../src/gpt2/activations.ts";

@@ -1,7 +1,7 @@
 /** The experiment on a tiny model: what it writes, and that stopping it changes no bit. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
 import { DeviceLostError, Gpu } from "../src/gpu/device.ts";
 import { scoreArm } from "../src/experiment/analysis.ts";
 import { Arm } from "../src/experiment/arm.ts";

@@ -1,7 +1,8 @@
 /** A real run whose pruned heads leave their means, its card, and its model in both forms. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadModel, saveModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
+import { saveModel } from "../src/data/save_model.ts";
 import { type Exported, exportModel } from "../src/experiment/export_model.ts";
 import { startExperiment } from "../src/experiment/run.ts";
 import { Activations } from "../src/gpt2/activations.ts";

@@ -1,6 +1,6 @@
 /** GPT-2 and DistilGPT-2 as their repositories on the hub have them, in small. */
 import assert from "node:assert/strict";
-import { loadModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
 import { type Weights } from "../src/gpt2/checkpoint.ts";
 import { parameterLayout } from "../src/gpt2/layout.ts";
 import { withHubServer } from "./hub_ground.ts";

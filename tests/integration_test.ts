@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { makeGuide } from "../src/controller/guides.ts";
-import { loadModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
 import {
   ControllerPlasticityIntegration,
   prepareIntegration,

@@ -8,7 +8,7 @@
  * `logits.safetensors` ([B, T, V]), and a text with its tokens in `text.json`.
  */
 import { join } from "node:path";
-import { loadModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
 import { writeWhole } from "../src/data/files.ts";
 import { exportModel } from "../src/experiment/export_model.ts";
 import { startExperiment } from "../src/experiment/run.ts";

@@ -5,7 +5,9 @@ import { allHeads, parameterLayout } from "../src/gpt2/layout.ts";
 import { safetensorsChunks, SafetensorsFile } from "../src/gpt2/safetensors.ts";
 import { trainBpe } from "../src/data/bpe.ts";
 import { memorySource, readJson, sha256, writeWhole } from "../src/data/files.ts";
-import { loadModel, type Model, saveModel } from "../src/data/model_files.ts";
+import type { Model } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
+import { saveModel } from "../src/data/save_model.ts";
 
 const tokenizerJson = trainBpe("the cat sat on the mat, the cat", 260);
 const config = makeConfig({ L: 2, NH: 2, C: 8, V: 260, T: 16 });

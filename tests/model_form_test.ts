@@ -5,7 +5,9 @@ import { type Gpt2Config, makeConfig, parseConfig } from "../src/gpt2/config.ts"
 import { allHeads, type LiveHeads, parameterLayout } from "../src/gpt2/layout.ts";
 import { SafetensorsFile } from "../src/gpt2/safetensors.ts";
 import { memorySource, readJson } from "../src/data/files.ts";
-import { loadModel, type Model, saveModel } from "../src/data/model_files.ts";
+import type { Model } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
+import { saveModel } from "../src/data/save_model.ts";
 import { COMPACT_WORDS } from "../src/data/model_form.ts";
 
 const config = makeConfig({ L: 2, NH: 3, C: 12, V: 20, T: 8 });

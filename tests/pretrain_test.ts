@@ -4,7 +4,7 @@ import { evalWindows } from "../src/data/batches.ts";
 import { splitTokens } from "../src/data/parts.ts";
 import { loadText } from "../src/data/corpora.ts";
 import { sha256 } from "../src/data/files.ts";
-import { loadModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
 import { ngramLosses } from "../src/data/ngram.ts";
 import { preparePretraining } from "../src/experiment/pretrain.ts";
 import { pageHtml } from "../src/report/document.ts";

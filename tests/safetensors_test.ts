@@ -70,6 +70,16 @@ Deno.test("safetensors: a file that Python wrote", async () => {
   await assert.rejects(read.read("z"), { name: "RangeError", message: /no tensor "z"/ });
 });
 
+Deno.test("safetensors: F64 is rounded to F32, and metadata may be null", async () => {
+  const values = Float64Array.of(1 / 3, -1e-40, 16777217, 1e39);
+  const header = { __metadata__: null, x: entry("F64", [4], [0, 32]) };
+  const bytes = file(json(header), 32);
+  bytes.set(new Uint8Array(values.buffer), bytes.length - 32);
+  const read = await SafetensorsFile.open(source(bytes));
+  assert.deepEqual(read.metadata, {});
+  assert.deepEqual([...await read.read("x")], [...values].map(Math.fround));
+});
+
 Deno.test("safetensors: every half-precision value", async () => {
   // Against DataView's own conversion where the runtime has it: an implementation that is not ours.
   const view = new DataView(new ArrayBuffer(2)) as DataView & {

@@ -1,7 +1,7 @@
 /** The experiment step by step: results by their names, going on in another process, and nothing left behind. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
 import {
   type ExperimentConfig,
   PruningMode,

@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { trainBpe } from "../src/data/bpe.ts";
 import { loadText } from "../src/data/corpora.ts";
-import { type Model, saveModel } from "../src/data/model_files.ts";
+import type { Model } from "../src/data/model_files.ts";
+import { saveModel } from "../src/data/save_model.ts";
 import { initWeights } from "../src/gpt2/checkpoint.ts";
 import { makeConfig } from "../src/gpt2/config.ts";
 import { allHeads } from "../src/gpt2/layout.ts";

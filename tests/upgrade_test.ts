@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parseUpgrade } from "../scripts/upgrade_command.ts";
-import { loadModel, saveModel } from "../src/data/model_files.ts";
+import { loadModel } from "../src/data/load_model.ts";
+import { saveModel } from "../src/data/save_model.ts";
 import { estimateIntegration } from "../src/experiment/estimate.ts";
 import {
   prepareUpgrade,

@@ -6,9 +6,13 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { memorySource, openFile, type OpenSource } from "./files.ts";
+import { LOOKED_FOR, refuseLfsPointer } from "./formats.ts";
 import { fetchPage } from "./web.ts";
 
-/** A folder to read from. A file that is not there is `undefined`, not an error. */
+/**
+ * A folder to read from. A file that is not there is `undefined`, not an error; a Git LFS pointer in a
+ * file's place, and a link to what is gone, are refused with a `TypeError`.
+ */
 export interface Folder {
   /** What errors call it. */
   readonly where: string;
@@ -45,10 +49,44 @@ export async function openFolder(dir: string | URL): Promise<Folder> {
   return {
     where: path,
     path: inside,
-    has: async (name) => await orUndefined(Deno.stat(inside(name))) !== undefined,
-    read: (name) => orUndefined(Deno.readFile(inside(name))),
-    open: (name) => orUndefined(openFile(inside(name))),
+    has: async (name) => await there(inside(name), Deno.stat) !== undefined,
+    read: async (name) => checkedBytes(await there(inside(name), Deno.readFile), inside(name)),
+    open: async (name) => await checkedSource(await there(inside(name), openFile), inside(name)),
   };
+}
+
+function checkedBytes<T extends Uint8Array | undefined>(bytes: T, where: string): T {
+  if (bytes !== undefined) refuseLfsPointer(bytes, where);
+  return bytes;
+}
+
+async function checkedSource(
+  source: OpenSource | undefined,
+  where: string,
+): Promise<OpenSource | undefined> {
+  if (source === undefined) return undefined;
+  try {
+    refuseLfsPointer(await source.read(0, Math.min(source.size, LOOKED_FOR)), where);
+  } catch (error) {
+    source[Symbol.dispose]();
+    throw error;
+  }
+  return source;
+}
+
+/**
+ * What is at a path, `undefined` where nothing is.
+ *
+ * @throws {TypeError} If a link is there, to something that is not.
+ */
+async function there<T>(path: string, get: (path: string) => Promise<T>): Promise<T | undefined> {
+  const got = await orUndefined(get(path));
+  if (got !== undefined || !(await orUndefined(Deno.lstat(path)))?.isSymlink) return got;
+  throw new TypeError(
+    `${path} is a link to ${await Deno.readLink(
+      path,
+    )}, which is not there: download the file again`,
+  );
 }
 
 async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
@@ -68,7 +106,7 @@ function webFolder(url: URL): Folder {
   const inside = (name: string) => new URL(name, base).href;
   const request = async (name: string, method: "GET" | "HEAD") => {
     const { ok, status, bytes } = await fetchPage(inside(name), { method });
-    if (ok) return bytes;
+    if (ok) return checkedBytes(bytes, inside(name));
     if (status === 404) return undefined;
     throw new Error(`${inside(name)}: the server answered ${status}`);
   };

@@ -4,8 +4,26 @@
  * @module
  */
 
+/** How a Git LFS pointer begins, which stands where a large file was not fetched. */
+const LFS_POINTER = new TextEncoder().encode("version https://git-lfs.github.com/spec/");
+
+const LFS_WORDS = "a Git LFS pointer that stands for the file: in its folder, run git lfs pull";
+
+/**
+ * Refuses a file that is only a Git LFS pointer, by its first bytes.
+ *
+ * @throws {TypeError} If it is one.
+ */
+export function refuseLfsPointer(first: Uint8Array, name: string): void {
+  if (!beginsWith(first, LFS_POINTER)) return;
+  throw new TypeError(`${name} is ${LFS_WORDS}`);
+}
+
+/** Bytes that {@linkcode formatOf} and {@linkcode refuseLfsPointer} look at. */
+export const LOOKED_FOR = LFS_POINTER.length;
+
 /** How files begin, what they are then, and what to do with them. */
-const BEGINNINGS: readonly (readonly [number[], string, string])[] = [
+const BEGINNINGS: readonly (readonly [ArrayLike<number>, string, string])[] = [
   [[0x1f, 0x8b], "a gzip file", "unpack it first, for example with gunzip"],
   [[0x50, 0x4b, 3, 4], "a ZIP archive", "unpack it first"],
   [[0x28, 0xb5, 0x2f, 0xfd], "a Zstandard file", "unpack it first, for example with unzstd"],
@@ -20,9 +38,13 @@ const BEGINNINGS: readonly (readonly [number[], string, string])[] = [
 /** What a file is and what to do with it, in words, where its first bytes tell. */
 export function formatOf(first: Uint8Array): string | undefined {
   for (const [bytes, what, advice] of BEGINNINGS) {
-    if (bytes.every((byte, i) => first[i] === byte)) return `${what}: ${advice}`;
+    if (beginsWith(first, bytes)) return `${what}: ${advice}`;
   }
-  return undefined;
+  return beginsWith(first, LFS_POINTER) ? LFS_WORDS : undefined;
+}
+
+function beginsWith(first: Uint8Array, bytes: ArrayLike<number>): boolean {
+  return Array.from(bytes).every((byte, i) => first[i] === byte);
 }
 
 /** Bytes that are looked at for zeros. */

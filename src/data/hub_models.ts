@@ -118,6 +118,10 @@ async function weightsOf(hub: HubRepo, there: Set<string>): Promise<string[]> {
     const index = parseIndex(await readJson(hub.localPath(INDEX)), `${hub.repo}/${INDEX}`);
     return [INDEX, ...index.keys()];
   }
+  for (const name of [WEIGHTS, INDEX]) {
+    // a link in the cache to what is gone, where the hub cannot say which files there are
+    if (await isLink(hub.localPath(name))) await hub.fetch([name]);
+  }
   if (there.has("pytorch_model.bin") || there.has("pytorch_model.bin.index.json")) {
     throw new TypeError(toConvert(hub.repo, hub.revision));
   }
@@ -125,6 +129,10 @@ async function weightsOf(hub: HubRepo, there: Set<string>): Promise<string[]> {
     `${hub.repo} holds neither ${WEIGHTS} nor ${INDEX} at ${hub.revision}: it has no weights that are ` +
       "read here",
   );
+}
+
+async function isLink(path: string): Promise<boolean> {
+  return (await Deno.lstat(path).catch(() => undefined))?.isSymlink ?? false;
 }
 
 /** How a model whose weights are in Python's own format is converted. */

@@ -10,7 +10,7 @@ import {
   parquetLibrary,
   type SchemaTree,
 } from "./deps.ts";
-import { formatOf } from "./formats.ts";
+import { formatOf, LOOKED_FOR } from "./formats.ts";
 import type { Reading } from "./utf8.ts";
 
 /**
@@ -103,7 +103,7 @@ const MARK = "PAR1", SMALLEST = 12;
 /** Refuses what does not begin and end as Parquet files do. */
 function checkEnds(path: string, file: OpenBuffer): void {
   const bytes = (start: number, end?: number) => new Uint8Array(file.slice(start, end));
-  const size = file.byteLength, first = bytes(0, Math.min(6, size));
+  const size = file.byteLength, first = bytes(0, Math.min(LOOKED_FOR, size));
   const isMark = (bytes: Uint8Array) => MARK === String.fromCharCode(...bytes);
   if (!isMark(first.subarray(0, 4))) {
     const format = formatOf(first);

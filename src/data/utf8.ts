@@ -4,7 +4,7 @@
  * @module
  */
 
-import { formatOf, isWide } from "./formats.ts";
+import { formatOf, isWide, refuseLfsPointer } from "./formats.ts";
 
 /** Bytes that are read at once. */
 export const BLOCK = 1 << 20;
@@ -64,6 +64,7 @@ export async function* decodeUtf8(
   for await (const block of blocks) {
     if (read + rest.length === 0) {
       format = formatOf(block);
+      refuseLfsPointer(block, name);
       if (isWide(block)) {
         throw new TypeError(
           `${name} is not UTF-8 text: more than a quarter of its first bytes are zeros, as in UTF-16 ` +

@@ -6,6 +6,7 @@
 import { basename, join, resolve } from "node:path";
 import { writeWhole } from "../data/files.ts";
 import { hubModelName } from "../data/hub_models.ts";
+import type { LoadOptions } from "../data/load_model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { SPEED_FILE, type SpeedRecord } from "../record.ts";
 import { cardWithSpeed } from "../report/model_card.ts";
@@ -43,6 +44,7 @@ export interface Compacted extends Exported {
  * unless given.
  * @param given.overwrite Whether a model that is there may be replaced; false unless given.
  * @param given.options What to time; see {@linkcode measureSpeed}.
+ * @param given.onMessage Told in a line what of the model is left out.
  * @throws {RangeError} If the model has all of its heads, or an option is out of range.
  * @throws As `loadModel` does, and `exportModel` where it cannot be written.
  */
@@ -52,9 +54,9 @@ export async function prepareCompact(
     output?: string | undefined;
     overwrite?: boolean | undefined;
     options?: Partial<SpeedOptions>;
-  } = {},
+  } & LoadOptions = {},
 ): Promise<PreparedCompact> {
-  const saved = await readModel(dir);
+  const saved = await readModel(dir, given);
   const { config, live } = saved.model;
   const total = config.L * config.NH;
   if (live.flat().length === total) {

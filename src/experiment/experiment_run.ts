@@ -9,7 +9,7 @@ import { AnnController } from "../controller/ann_controller.ts";
 import { ControllerManager } from "../controller/manager.ts";
 import type { HeadMetrics } from "../controller/metrics.ts";
 import { readJson } from "../data/files.ts";
-import { saveModel } from "../data/model_files.ts";
+import { saveModel } from "../data/save_model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { scheduleOf } from "../kernels/matmul.ts";
 import { cycleTargets } from "../plasticity/prune.ts";

@@ -6,15 +6,9 @@
 import { isFile } from "../data/files.ts";
 import { join, resolve } from "node:path";
 import { checkSpace, type FreeSpace } from "../data/disk_space.ts";
-import {
-  CARD,
-  checkSavable,
-  type LoadedModel,
-  loadModel,
-  type Model,
-  RUN_MODELS,
-  saveModel,
-} from "../data/model_files.ts";
+import { CARD, type LoadedModel, type Model, RUN_MODELS } from "../data/model_files.ts";
+import { loadModel, type LoadOptions } from "../data/load_model.ts";
+import { checkSavable, saveModel } from "../data/save_model.ts";
 import { MODEL_FORMS, type ModelForm } from "../data/model_form.ts";
 import { parameterLayout } from "../gpt2/layout.ts";
 import { checkChoice } from "../ranges.ts";
@@ -78,6 +72,7 @@ interface Target {
  * @param overwrite Whether a model that is there is replaced, where {@linkcode saveModel} would; false
  * unless given.
  * @param freeSpace Tells how many bytes the disk has room for; the system is asked unless given.
+ * @param onMessage Told in a line what of the model is left out.
  * @param signal Ends it before it writes: the signal's reason is thrown.
  * @throws As {@linkcode loadModel}, {@linkcode checkSavable} and {@linkcode saveModel} do.
  * @throws {TypeError} If the disk has no room for it. Nothing is written in any case.
@@ -90,11 +85,11 @@ export async function exportModel(
     overwrite?: boolean | undefined;
     freeSpace?: FreeSpace;
     signal?: AbortSignal;
-  },
+  } & LoadOptions,
 ): Promise<Exported> {
   checkChoice("form", target.form, MODEL_FORMS);
   await checkTarget(target);
-  const saved = await readModel(dir);
+  const saved = await readModel(dir, target);
   target.signal?.throwIfAborted();
   return await writeModel(saved, target);
 }
@@ -112,9 +107,12 @@ export async function checkTarget(
 }
 
 /** Reads what {@linkcode writeModel} writes; see {@linkcode exportModel}. */
-export async function readModel(dir: string): Promise<SavedModel> {
+export async function readModel(
+  dir: string,
+  { onMessage }: LoadOptions = {},
+): Promise<SavedModel> {
   const path = await modelOf(dir);
-  const model = await loadModel(dir === EMBEDDED_MODEL ? embeddedModel() : path);
+  const model = await loadModel(dir === EMBEDDED_MODEL ? embeddedModel() : path, { onMessage });
   const card = await readCard(path);
   return { path, model, ...(card !== undefined && { card }) };
 }

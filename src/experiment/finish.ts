@@ -5,7 +5,8 @@
  * @module
  */
 import { readJson } from "../data/files.ts";
-import { loadModel, saveModel } from "../data/model_files.ts";
+import { loadModel } from "../data/load_model.ts";
+import { saveModel } from "../data/save_model.ts";
 import { padWeights, type Weights } from "../gpt2/checkpoint.ts";
 import { Activations } from "../gpt2/activations.ts";
 import { Evaluator } from "../gpt2/evaluate.ts";

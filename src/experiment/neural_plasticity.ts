@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "node:path";
-import { saveModel, type SaveOptions } from "../data/model_files.ts";
+import { saveModel, type SaveOptions } from "../data/save_model.ts";
 import { scaleHeads } from "../gpt2/heads.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpu } from "../gpu/device.ts";

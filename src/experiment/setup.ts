@@ -7,7 +7,8 @@ import { createHash } from "node:crypto";
 import { type Batch, WindowList } from "../data/batches.ts";
 import { combinedHash } from "../data/corpora.ts";
 import { sha256 } from "../data/files.ts";
-import { type LoadedModel, loadHubModel, loadModel } from "../data/model_files.ts";
+import type { LoadedModel } from "../data/model_files.ts";
+import { loadHubModel, loadModel, type LoadOptions } from "../data/load_model.ts";
 import {
   boundParts,
   cutParts,
@@ -53,12 +54,15 @@ export function embeddedModel(): URL {
  * Loads a model by the name that commands take: `embedded`, a folder, a folder's URL, or a model of
  * the Hugging Face hub.
  *
- * @param began Where on the hub it came from when a run began with it: the same commit is loaded.
+ * @param options.began Where on the hub it came from when a run began with it: the same commit is loaded.
  * @throws As {@linkcode loadModel} does.
  */
-export function openModel(name: string, began?: DataRecord["hub_model"]): Promise<LoadedModel> {
-  if (began) return loadHubModel({ repo: began.repo, revision: began.commit });
-  return loadModel(name === EMBEDDED_MODEL ? embeddedModel() : name);
+export function openModel(
+  name: string,
+  { began, ...options }: LoadOptions & { began?: DataRecord["hub_model"] } = {},
+): Promise<LoadedModel> {
+  if (began) return loadHubModel({ repo: began.repo, revision: began.commit }, options);
+  return loadModel(name === EMBEDDED_MODEL ? embeddedModel() : name, options);
 }
 
 /** Who is told while model and text are loaded, and what stops it. */
@@ -83,7 +87,10 @@ export async function loadMaterials(
 ): Promise<Materials> {
   const { model_name, max_length: T, eval_tokens, test_tokens } = options;
   const B = stepBatch(options);
-  const model = await openModel(model_name, began?.hub_model);
+  const model = await openModel(model_name, {
+    ...(began?.hub_model && { began: began.hub_model }),
+    onMessage: listeners.onMessage,
+  });
   const { tokenizer, config } = model;
   if (tokenizer === undefined) {
     throw new TypeError(

@@ -6,7 +6,9 @@
  */
 import denoJson from "../../deno.json" with { type: "json" };
 import { readJson } from "../data/files.ts";
-import { type LoadedModel, loadModel, type Model, saveModel } from "../data/model_files.ts";
+import type { LoadedModel, Model } from "../data/model_files.ts";
+import { loadModel } from "../data/load_model.ts";
+import { saveModel } from "../data/save_model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { EnvironmentRecord, IntegrationResults } from "../record.ts";
 import { modelCard } from "../report/model_card.ts";
@@ -147,7 +149,7 @@ export class UpgradeRun implements Disposable {
       (await continueTexts(this.#gpu, await model, drawing, signal && { signal }))[0].text;
     const inference = {
       prompt,
-      before: await write(openModel(this.#options.model, hub_model)),
+      before: await write(openModel(this.#options.model, hub_model && { began: hub_model })),
       after: await write(loadModel(this.folder.path("models", "best"))),
     };
     await this.folder.writeJson("inference.json", inference);

@@ -1,6 +1,6 @@
 /**
- * Between checkpoints and the table of parameters: finding every parameter among the tensors of
- * one or several files, drawing fresh ones, and fitting pruned models into full shapes and back.
+ * Weights by the table of parameters: drawing fresh ones, fitting pruned models into full shapes and
+ * back, and naming them as checkpoints do.
  *
  * @module
  */
@@ -12,110 +12,8 @@ import type { TensorToWrite } from "./safetensors.ts";
 /** Values by the names of `parameterLayout`, row-major, in its shapes. */
 export type Weights = Map<string, Float32Array>;
 
-/** A tensor that a checkpoint offers. */
-export interface AvailableTensor {
-  /** Its name in the checkpoint, with or without `transformer.`. */
-  readonly name: string;
-  /** Its dimensions as stored. */
-  readonly shape: readonly number[];
-  /** The file it lies in, for errors. */
-  readonly where?: string;
-  /** Reads its elements, row-major. */
-  read(): Promise<Float32Array>;
-}
-
-/** Causal masks that old versions of transformers saved beside the weights. */
-const MASK = /^h\.\d+\.attn\.(bias|masked_bias)$/;
-const PREFIX = "transformer.";
-
-/**
- * Finds every parameter of a model among the tensors of a checkpoint.
- *
- * Every tensor is accounted for before the first is read. A tied model may carry `lm_head.weight`
- * if it equals `wte.weight` bit for bit.
- *
- * @param config The model's sizes.
- * @param tensors What all files together offer.
- * @param live The heads that the tensors hold; all unless given.
- * @throws {TypeError} If a parameter is missing, comes twice, or a name is unknown.
- * @throws {RangeError} If a shape does not fit the configuration, or the head of a tied model differs.
- */
-export async function readCheckpoint(
-  config: Gpt2Config,
-  tensors: Iterable<AvailableTensor>,
-  live?: LiveHeads,
-): Promise<Weights> {
-  const found = new Map<string, AvailableTensor>();
-  for (const tensor of tensors) {
-    const name = tensor.name.startsWith(PREFIX) ? tensor.name.slice(PREFIX.length) : tensor.name;
-    if (MASK.test(name)) continue;
-    if (found.has(name)) {
-      throw new TypeError(
-        `${label(tensor)}: parameter "${name}" is given twice, also in ${label(found.get(name)!)}`,
-      );
-    }
-    found.set(name, tensor);
-  }
-
-  const layout = parameterLayout(config, live);
-  const missing = layout.filter(({ name }) => !found.has(name)).map(({ name }) => name);
-  if (missing.length > 0) {
-    throw new TypeError(
-      `the checkpoint lacks ${missing.length} of ${layout.length} parameters: ${
-        some(missing)
-      }; it must match config.json (n_layer ${config.L}, tie_word_embeddings ${config.tied})`,
-    );
-  }
-  const known = new Map(layout.map((parameter) => [parameter.name, parameter.shape]));
-  if (config.tied) known.set("lm_head.weight", known.get("wte.weight")!);
-  const unknown = [...found].filter(([name]) => !known.has(name)).map(([, tensor]) => tensor);
-  if (unknown.length > 0) {
-    throw new TypeError(
-      `the checkpoint holds tensors that a GPT-2 of ${config.L} layers does not have: ${
-        some(unknown.map(label))
-      }`,
-    );
-  }
-  for (const [name, tensor] of found) {
-    const expected = known.get(name)!;
-    if (String(expected) !== String(tensor.shape)) {
-      throw new RangeError(
-        `${label(tensor)} has shape [${tensor.shape}]: ${
-          live ? "config.json and pollard.json ask" : "config.json asks"
-        } for [${expected}]`,
-      );
-    }
-  }
-
-  const weights: Weights = new Map();
-  for (const { name } of layout) weights.set(name, await found.get(name)!.read());
-  const head = found.get("lm_head.weight");
-  if (config.tied && head !== undefined) {
-    const at = firstDifference(weights.get("wte.weight")!, await head.read());
-    if (at >= 0) {
-      throw new RangeError(
-        `${label(head)} differs from wte.weight at element ${at}, but config.json says ` +
-          `tie_word_embeddings: set it to false, or remove the tensor`,
-      );
-    }
-  }
-  return weights;
-}
-
-function label({ name, where }: AvailableTensor): string {
-  return where === undefined ? `tensor "${name}"` : `${where}: tensor "${name}"`;
-}
-
-function some(list: string[]): string {
-  return list.slice(0, 4).join(", ") + (list.length > 4 ? `, and ${list.length - 4} more` : "");
-}
-
-/** The first element whose bits differ, -1 if none do. */
-function firstDifference(a: Float32Array, b: Float32Array): number {
-  const x = new Uint32Array(a.buffer, a.byteOffset, a.length);
-  const y = new Uint32Array(b.buffer, b.byteOffset, b.length);
-  return x.findIndex((bits, i) => bits !== y[i]);
-}
+/** What transformers puts before every name but `lm_head.weight`. */
+export const PREFIX = "transformer.";
 
 /**
  * Draws a fresh model as GPT-2 does (Radford et al. 2019): normal with standard deviation
@@ -220,6 +118,11 @@ function refit(
     });
     return [name, out];
   }));
+}
+
+/** The first few of a list, in words. */
+export function some(list: string[]): string {
+  return list.slice(0, 4).join(", ") + (list.length > 4 ? `, and ${list.length - 4} more` : "");
 }
 
 function checkWeights(layout: readonly Parameter[], weights: Weights): void {

@@ -119,11 +119,11 @@ export class SafetensorsFile {
   }
 
   /**
-   * Reads one tensor as 32-bit floats; F16 and BF16 are widened, which loses nothing.
+   * Reads one tensor as 32-bit floats; F16 and BF16 are widened, which loses nothing, and F64 is rounded.
    *
    * @returns The elements, row-major, in memory of their own.
    * @throws {RangeError} If the file has no such tensor.
-   * @throws {TypeError} If its elements are not F32, F16 or BF16.
+   * @throws {TypeError} If its elements are not F32, F16, BF16 or F64.
    */
   async read(name: string): Promise<Float32Array> {
     const info = this.tensors.get(name);
@@ -174,7 +174,8 @@ function parseHeader(
   }
   refuseDuplicateNames(text, where);
 
-  const { __metadata__: metadata = {}, ...entries } = json;
+  const { __metadata__, ...entries } = json;
+  const metadata = __metadata__ ?? {};
   if (!isObject(metadata) || Object.values(metadata).some((v) => typeof v !== "string")) {
     throw new TypeError(
       `${where}: __metadata__ must map names to strings: ${JSON.stringify(metadata)}`,
@@ -278,6 +279,7 @@ const CONVERT: ReadonlyMap<string, (bytes: Uint8Array) => Float32Array> = new Ma
     for (let i = 0; i < out.length; i++) out[i] = halves[i] << 16; // the upper half of an F32
     return new Float32Array(out.buffer);
   }],
+  ["F64", (bytes: Uint8Array) => Float32Array.from(new Float64Array(aligned(bytes)))],
 ]);
 
 /** A copy that begins at an aligned address. Every platform of Deno and WebGPU is little-endian. */
