@@ -47,7 +47,7 @@ export { type SamplingOptions } from "./src/kernels/sampling.ts";
 
 // Models on disk, text, tokens and batches.
 export { type LoadedModel, type Model } from "./src/data/model_files.ts";
-export { loadModel } from "./src/data/load_model.ts";
+export { loadModel, type LoadOptions } from "./src/data/load_model.ts";
 export { saveModel, type SaveOptions } from "./src/data/save_model.ts";
 export { MODEL_FORMS, type ModelForm } from "./src/data/model_form.ts";
 export { type HubModel, type HubModelSource } from "./src/data/hub_models.ts";
