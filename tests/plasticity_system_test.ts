@@ -58,7 +58,10 @@ async function begin(given: Partial<PlasticityOptions> = {}, memory?: Transforma
     ...given,
   }, memory);
   await system.begin();
-  return { system, lockstep, folder, [Symbol.dispose]: () => lockstep.dispose() };
+  const owned = new DisposableStack();
+  owned.use(folder);
+  owned.use(lockstep);
+  return { system, lockstep, folder, [Symbol.dispose]: () => owned.dispose() };
 }
 
 const plan = { cycle: 1, pruning_level: 0.4, growth_ratio: 0.5, training_steps: 6 };

@@ -158,21 +158,23 @@ export class ExperimentRun implements Disposable {
   async finish(signal?: AbortSignal): Promise<Results> {
     const cursor = this.#cursor, lockstep = this.#lockstep;
     if (this.#finished) return this.#finished;
-    await this.#phase("evaluation");
-    return await finish({
-      gpu: this.#gpu,
-      options: this.options,
-      materials: this.materials,
-      folder: this.folder,
-      arms: lockstep.arms,
-      gates: lockstep.pruned.effectiveGates,
-      cycles: cursor.cycles.map(({ analysis: _, train_loss: __, ...own }) => own),
-      planned: this.#planned,
-      prunedHeads: cursor.prunedHeads,
-      tokensSeen: lockstep.tokensSeen,
-      elapsed: () => this.#elapsed(),
-      onMessage: (line) => this.#say(line),
-      ...(signal && { signal }),
+    return await this.folder.work(async () => {
+      await this.#phase("evaluation");
+      return await finish({
+        gpu: this.#gpu,
+        options: this.options,
+        materials: this.materials,
+        folder: this.folder,
+        arms: lockstep.arms,
+        gates: lockstep.pruned.effectiveGates,
+        cycles: cursor.cycles.map(({ analysis: _, train_loss: __, ...own }) => own),
+        planned: this.#planned,
+        prunedHeads: cursor.prunedHeads,
+        tokensSeen: lockstep.tokensSeen,
+        elapsed: () => this.#elapsed(),
+        onMessage: (line) => this.#say(line),
+        ...(signal && { signal }),
+      });
     });
   }
 
@@ -364,10 +366,10 @@ export class ExperimentRun implements Disposable {
     });
   }
 
-  /** Adds to an error of training where the last good state lies. */
+  /** Works in the folder, and adds to an error of training where the last good state lies. */
   async #told<Result>(action: () => Promise<Result>): Promise<Result> {
     try {
-      return await action();
+      return await this.folder.work(action);
     } catch (error) {
       if (error instanceof DivergedError) {
         error.message += this.#lastCheckpoint
@@ -607,9 +609,10 @@ export class ExperimentRun implements Disposable {
     this.#between = between ? label : undefined;
   }
 
-  /** Frees every model of the run. Its folder stays. */
+  /** Frees every model of the run, and lets others write to its folder. */
   dispose(): void {
     this.#lockstep.dispose();
+    this.folder.dispose();
   }
 
   /** The same, for `using`. */

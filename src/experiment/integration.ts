@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { type Guide, type GuideState, inheritGuide, makeGuide } from "../controller/guides.ts";
 import { readJson } from "../data/files.ts";
 import { checkChoice } from "../ranges.ts";
@@ -26,6 +26,7 @@ import {
   openUnfinished,
   readBegan,
   readLeft,
+  releasing,
   tellOtherAdapter,
 } from "./resume.ts";
 import { environmentRecord } from "./run.ts";
@@ -89,11 +90,18 @@ export async function startIntegration(
     );
   }
   const { output_dir, model_name } = options;
-  const folder = await RunFolder.create(output_dir, shortName(model_name), "integration");
-  await folder.writeJson("config.json", options);
-  await folder.writeJson("environment.json", environmentRecord(gpu));
-  await folder.writeJson("data.json", materials.record);
-  return new IntegrationRun(gpu, options, materials, folder, { memory, guide, listeners });
+  const folder = await RunFolder.create(
+    output_dir,
+    shortName(model_name),
+    "integration",
+    listeners.onMessage,
+  );
+  return await releasing(folder, async () => {
+    await folder.writeJson("config.json", options);
+    await folder.writeJson("environment.json", environmentRecord(gpu));
+    await folder.writeJson("data.json", materials.record);
+    return new IntegrationRun(gpu, options, materials, folder, { memory, guide, listeners });
+  });
 }
 
 /**
@@ -108,8 +116,16 @@ export async function resumeIntegration(
   dir: string,
   listeners: IntegrationListeners = {},
 ): Promise<IntegrationRun> {
-  const folder = await openUnfinished(dir, "integration");
-  const options = await readIntegrationOptions(dir);
+  const folder = await openUnfinished(dir, "integration", listeners.onMessage);
+  return await releasing(folder, () => goOn(gpu, folder, listeners));
+}
+
+async function goOn(
+  gpu: Gpu,
+  folder: RunFolder,
+  listeners: IntegrationListeners,
+): Promise<IntegrationRun> {
+  const options = await readIntegrationOptions(folder.dir);
   const began = await readBegan(folder);
   const materials = await materialsOf(options, listeners, began);
   checkUnchanged(began, materials.record, options.model_name);
@@ -132,8 +148,8 @@ export async function resumeIntegration(
  * @throws {TypeError} If the folder is not that of an integrated run.
  */
 export async function readIntegrationOptions(dir: string): Promise<IntegrationOptions> {
-  const folder = await RunFolder.open(dir, "integration");
-  const config = await readJson(folder.path("config.json"));
+  await RunFolder.check(dir, "integration");
+  const config = await readJson(join(dir, "config.json"));
   return checkIntegrationOptions(config as Partial<IntegrationOptions>);
 }
 

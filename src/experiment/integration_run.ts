@@ -159,6 +159,10 @@ export class IntegrationRun implements Disposable {
    * @throws The signal's reason, where it stops the run; a checkpoint of the last whole cycle stands.
    */
   async run(signal?: AbortSignal): Promise<IntegrationResults> {
+    return await this.folder.work(() => this.#complete(signal));
+  }
+
+  async #complete(signal?: AbortSignal): Promise<IntegrationResults> {
     this.#resumedAt = performance.now();
     if (this.#lockstep.arms.length === 0) await this.#begin(signal);
     const cursor = this.#cursor;
@@ -460,9 +464,10 @@ export class IntegrationRun implements Disposable {
     return this.#cursor.elapsed + (performance.now() - this.#resumedAt) / 1e3;
   }
 
-  /** Frees every model of the run. Its folder stays. */
+  /** Frees every model of the run, and lets others write to its folder. */
   dispose(): void {
     this.#lockstep.dispose();
+    this.folder.dispose();
   }
 
   /** The same, for `using`. */

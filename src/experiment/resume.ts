@@ -16,11 +16,16 @@ import { RunFolder } from "./run_folder.ts";
 /**
  * Opens the folder of a run that has not ended.
  *
- * @throws {TypeError} If it is not such a folder.
+ * @throws {TypeError} If it is not such a folder, or another process has it.
  */
-export async function openUnfinished(dir: string, kind: RunKind): Promise<RunFolder> {
-  const folder = await RunFolder.open(dir, kind);
+export async function openUnfinished(
+  dir: string,
+  kind: RunKind,
+  say?: (line: string) => void,
+): Promise<RunFolder> {
+  const folder = await RunFolder.open(dir, kind, say);
   if (await exists(folder.path("results.json"))) {
+    folder.dispose();
     throw new TypeError(
       `${dir} is a finished run: there is nothing to go on with; deno task report ${dir} draws its ` +
         "report" + (kind === "integration"
@@ -29,6 +34,19 @@ export async function openUnfinished(dir: string, kind: RunKind): Promise<RunFol
     );
   }
   return folder;
+}
+
+/** Does something with a folder, and lets it go where that fails. */
+export async function releasing<Result>(
+  folder: RunFolder,
+  action: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await action();
+  } catch (error) {
+    folder.dispose();
+    throw error;
+  }
 }
 
 /** What a run began with: its `data.json`. */

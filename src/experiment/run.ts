@@ -21,6 +21,7 @@ import {
   exists,
   openUnfinished,
   readBegan,
+  releasing,
   tellOtherAdapter,
 } from "./resume.ts";
 import { RunFolder, shortName } from "./run_folder.ts";
@@ -75,7 +76,13 @@ export async function startExperiment(
 ): Promise<ExperimentRun> {
   const options = absolute(checkOptions(given));
   const { output_dir, model_name } = options;
-  const folder = () => RunFolder.create(output_dir, name ?? shortName(model_name));
+  const folder = () =>
+    RunFolder.create(
+      output_dir,
+      name ?? shortName(model_name),
+      "experiment",
+      listeners.onMessage,
+    );
   return await begin(gpu, options, folder, listeners);
 }
 
@@ -99,10 +106,12 @@ async function begin(
   await tuneMatmul(gpu);
   await tryAllocating(gpu, materials, allocationOf(options), listeners);
   const folder = await makeFolder();
-  await folder.writeJson("config.json", options);
-  await folder.writeJson("environment.json", environmentRecord(gpu));
-  await folder.writeJson("data.json", materials.record);
-  return new ExperimentRun(gpu, options, materials, folder, listeners);
+  return await releasing(folder, async () => {
+    await folder.writeJson("config.json", options);
+    await folder.writeJson("environment.json", environmentRecord(gpu));
+    await folder.writeJson("data.json", materials.record);
+    return new ExperimentRun(gpu, options, materials, folder, listeners);
+  });
 }
 
 /**
@@ -111,8 +120,8 @@ async function begin(
  * @throws {TypeError} If the folder is not a run's.
  */
 export async function readOptions(dir: string): Promise<ExperimentOptions> {
-  const folder = await RunFolder.open(dir);
-  return checkOptions(await readJson(folder.path("config.json")) as ExperimentOptions);
+  await RunFolder.check(dir);
+  return checkOptions(await readJson(join(dir, "config.json")) as ExperimentOptions);
 }
 
 /**
@@ -126,7 +135,8 @@ export async function resumeExperiment(
   dir: string,
   listeners: RunListeners = {},
 ): Promise<ExperimentRun> {
-  return await goOn(gpu, await openUnfinished(dir, "experiment"), listeners);
+  const folder = await openUnfinished(dir, "experiment", listeners.onMessage);
+  return await releasing(folder, () => goOn(gpu, folder, listeners));
 }
 
 /**
@@ -143,17 +153,24 @@ export async function openExperiment(
 ): Promise<ExperimentRun> {
   const options = absolute(checkOptions({ ...given, output_dir: dirname(dir) }));
   if (!await exists(join(dir, RUN_MARK))) {
-    return await begin(gpu, options, () => RunFolder.createAt(dir), listeners);
-  }
-  checkSame(dir, await readOptions(dir), options);
-  const folder = await RunFolder.open(dir);
-  if ((await folder.checkpoints()).length === 0 && await exists(folder.path("results.json"))) {
-    throw new TypeError(
-      `${dir} is a finished run without checkpoints: there is nothing to open its models from; ` +
-        `name another folder, or look at it with deno task report ${dir}`,
+    return await begin(
+      gpu,
+      options,
+      () => RunFolder.createAt(dir, "experiment", listeners.onMessage),
+      listeners,
     );
   }
-  return await goOn(gpu, folder, listeners);
+  checkSame(dir, await readOptions(dir), options);
+  const folder = await RunFolder.open(dir, "experiment", listeners.onMessage);
+  return await releasing(folder, async () => {
+    if ((await folder.checkpoints()).length === 0 && await exists(folder.path("results.json"))) {
+      throw new TypeError(
+        `${dir} is a finished run without checkpoints: there is nothing to open its models from; ` +
+          `name another folder, or look at it with deno task report ${dir}`,
+      );
+    }
+    return await goOn(gpu, folder, listeners);
+  });
 }
 
 /**

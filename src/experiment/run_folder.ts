@@ -8,6 +8,7 @@ import { openFile, readJson, writeWhole } from "../data/files.ts";
 import { hubModelName } from "../data/hub_models.ts";
 import { safetensorsChunks, SafetensorsFile, type TensorToWrite } from "../gpt2/safetensors.ts";
 import { headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
+import { type FolderLock, LOCK_FILE, LockedError, lockFolder } from "../run/lock.ts";
 
 /** Records that grow line by line. */
 export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
@@ -69,13 +70,67 @@ export function shortName(model: string): string {
   return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
-/** The folder of one run. */
-export class RunFolder {
+/** Run folders that this process holds, by their real paths. */
+const held = new Map<string, RunFolder>();
+
+/**
+ * The folder of one run. It is locked until it is disposed: no other process can write to it. In the same
+ * process, opening the folder again takes it from an object that does nothing at the time.
+ */
+export class RunFolder implements Disposable {
   /** Its path. */
   readonly dir: string;
+  readonly #key: string;
+  readonly #lock: FolderLock;
+  #working = 0;
 
-  private constructor(dir: string) {
+  private constructor(dir: string, key: string, lock: FolderLock) {
     this.dir = dir;
+    this.#key = key;
+    this.#lock = lock;
+    held.set(key, this);
+  }
+
+  /** @throws {LockedError} If another process, or an object of this one that is at work, has it. */
+  static async #locked(dir: string, say?: (line: string) => void): Promise<RunFolder> {
+    const key = await Deno.realPath(dir);
+    const here = held.get(key);
+    if (here && here.#working === 0) here.dispose();
+    return new RunFolder(dir, key, await lockFolder(dir, say));
+  }
+
+  /**
+   * Works in the folder: until this is over, no other object takes it.
+   *
+   * @throws {TypeError} If another object has taken the folder, or this one was disposed.
+   * @internal
+   */
+  async work<Result>(action: () => Promise<Result>): Promise<Result> {
+    this.#checkHeld();
+    this.#working++;
+    try {
+      return await action();
+    } finally {
+      this.#working--;
+    }
+  }
+
+  #checkHeld(): void {
+    if (held.get(this.#key) === this) return;
+    throw new TypeError(
+      `this object no longer writes to ${this.dir}: it was disposed, or the folder was opened again`,
+    );
+  }
+
+  /** Lets others write to the folder. */
+  dispose(): void {
+    if (held.get(this.#key) === this) held.delete(this.#key);
+    this.#lock.dispose();
+  }
+
+  /** The same, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   /**
@@ -87,43 +142,73 @@ export class RunFolder {
     parent: string,
     name: string,
     kind: RunKind = "experiment",
-    now: Date = new Date(),
+    say?: (line: string) => void,
   ): Promise<RunFolder> {
-    return await RunFolder.#begin(await newFolder(parent, name, now), kind, now);
+    const dir = await newFolder(parent, name);
+    return await RunFolder.#begin(await RunFolder.#locked(dir, say), kind);
   }
 
   /**
    * Makes a folder of this very name, or takes one that is empty.
    *
    * @throws {TypeError} If it is a file, holds something, or cannot be made.
+   * @throws {LockedError} If another process has it.
    */
-  static async createAt(dir: string, kind: RunKind = "experiment"): Promise<RunFolder> {
+  static async createAt(
+    dir: string,
+    kind: RunKind = "experiment",
+    say?: (line: string) => void,
+  ): Promise<RunFolder> {
+    let folder: RunFolder | undefined;
     try {
       await Deno.mkdir(dir, { recursive: true });
-      for await (const { name } of Deno.readDir(dir)) throw new Error(`it holds ${name} already`);
+      folder = await RunFolder.#locked(dir, say);
+      for await (const { name } of Deno.readDir(dir)) {
+        if (name !== LOCK_FILE) throw new Error(`it holds ${name} already`);
+      }
     } catch (error) {
+      folder?.dispose();
+      if (error instanceof LockedError) throw error;
       throw new TypeError(
         `${dir} cannot become a run's folder: ${(error as Error).message}; name another`,
       );
     }
-    return await RunFolder.#begin(dir, kind);
+    return await RunFolder.#begin(folder, kind);
   }
 
-  static async #begin(dir: string, kind: RunKind, now = new Date()): Promise<RunFolder> {
-    const folder = new RunFolder(dir);
-    await folder.writeJson(RUN_MARK, { format: FORMAT, kind, created: now.toISOString() });
-    for (const log of LOGS) {
-      await Deno.writeTextFile(folder.path(log), log === "heads.csv" ? headCsvHeader() : "");
+  static async #begin(folder: RunFolder, kind: RunKind): Promise<RunFolder> {
+    try {
+      const created = new Date().toISOString();
+      await folder.writeJson(RUN_MARK, { format: FORMAT, kind, created });
+      await folder.restart();
+      return folder;
+    } catch (error) {
+      folder.dispose();
+      throw error;
     }
-    return folder;
   }
 
   /**
-   * Opens a folder that an earlier run made.
+   * Opens a folder that an earlier run made, to write to it.
    *
    * @throws {TypeError} If it is not one, or was made by another kind of run.
+   * @throws {LockedError} If another process has it.
    */
-  static async open(dir: string, kind: RunKind = "experiment"): Promise<RunFolder> {
+  static async open(
+    dir: string,
+    kind: RunKind = "experiment",
+    say?: (line: string) => void,
+  ): Promise<RunFolder> {
+    await RunFolder.check(dir, kind);
+    return await RunFolder.#locked(dir, say);
+  }
+
+  /**
+   * Looks whether a folder is one that an earlier run made.
+   *
+   * @throws {TypeError} If it is not, or was made by another kind of run.
+   */
+  static async check(dir: string, kind: RunKind = "experiment"): Promise<void> {
     let mark: unknown;
     try {
       mark = await readJson(join(dir, RUN_MARK));
@@ -140,7 +225,6 @@ export class RunFolder {
       const task = made === "integration" ? "integrate" : made;
       throw new TypeError(`${dir} is the folder of an ${made}: go on with it by deno task ${task}`);
     }
-    return new RunFolder(dir);
   }
 
   /** Path of something in the folder. */
@@ -154,6 +238,7 @@ export class RunFolder {
    * @internal
    */
   async append(log: Log, text: string): Promise<void> {
+    this.#checkHeld();
     if (text !== "") await Deno.writeTextFile(this.path(log), text, { append: true });
   }
 
@@ -163,6 +248,7 @@ export class RunFolder {
    * @internal
    */
   async writeJson(name: string, value: unknown): Promise<void> {
+    this.#checkHeld();
     await writeWhole(this.path(name), JSON.stringify(value, null, 2) + "\n");
   }
 
@@ -177,6 +263,7 @@ export class RunFolder {
     state: State,
     tensors: readonly TensorToWrite[],
   ): Promise<string> {
+    this.#checkHeld();
     const path = this.path("checkpoints", label);
     const partial = `${path}.partial`;
     await Deno.remove(partial, { recursive: true }).catch(() => {});
@@ -246,6 +333,7 @@ export class RunFolder {
    * @internal
    */
   async resume<State>(label: string): Promise<SavedCheckpoint<State>> {
+    this.#checkHeld();
     const saved = await this.readCheckpoint<State>(label);
     const { logs } = await this.#stamped<State>(label);
     for (const log of LOGS) {
@@ -264,6 +352,7 @@ export class RunFolder {
    * @internal
    */
   async restart(): Promise<void> {
+    this.#checkHeld();
     for (const log of LOGS) {
       await Deno.writeTextFile(this.path(log), log === "heads.csv" ? headCsvHeader() : "");
     }

@@ -11,6 +11,7 @@ import { type Results, SWEEP_FILE, type SweepRecord, type SweepRun } from "../re
 import { readSweep, writeSweep } from "../report/comparison.ts";
 import { runName } from "../report/compared.ts";
 import { writeReport } from "../report/write.ts";
+import { lockFolder } from "../run/lock.ts";
 import type { RunListeners } from "./experiment_state.ts";
 import { planMemory } from "./memory_plan.ts";
 import { NeuralPlasticityExperiment } from "./neural_plasticity.ts";
@@ -116,18 +117,23 @@ export class Sweep {
    * Opens the folder of a sweep that was stopped or killed, or some of whose runs failed. Those that
    * have finished are kept; the others go on from their last checkpoint, or begin.
    *
-   * @throws {TypeError} If it is not such a folder.
+   * @throws {TypeError} If it is not such a folder. Whether another process runs it, `run` finds out.
    */
   static async resume(dir: string, config: SweepConfig = {}): Promise<Sweep> {
     const sweep = new Sweep(dir, await readSweep(dir), config);
-    for (const run of sweep.#record.runs) {
-      const path = run.folder === undefined ? undefined : join(dir, run.folder);
+    await sweep.#look();
+    return sweep;
+  }
+
+  /** Finds out how each run stands. */
+  async #look(): Promise<void> {
+    for (const run of this.#record.runs) {
+      const path = run.folder === undefined ? undefined : join(this.dir, run.folder);
       if (path === undefined || !await isFolder(path)) delete run.folder;
       if (run.state === "finished" && path !== undefined && await resultsIn(path)) continue;
       run.state = "waiting";
       delete run.message;
     }
-    return sweep;
   }
 
   /** Every run, and how it stands. */
@@ -146,8 +152,12 @@ export class Sweep {
    * @param signal Stops within a run, which saves a checkpoint first.
    * @returns The plan, with how each run ended: some may have failed.
    * @throws The signal's reason.
+   * @throws {LockedError} If another process runs the sweep.
    */
   async run(signal?: AbortSignal): Promise<SweepRecord> {
+    using _lock = await lockFolder(this.dir, this.#config.onMessage);
+    this.#record.runs = (await readSweep(this.dir)).runs; // as who had the lock before left them
+    await this.#look();
     try {
       for (const [index, run] of this.#record.runs.entries()) {
         if (run.state === "finished") continue;

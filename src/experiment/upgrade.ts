@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { readJson } from "../data/files.ts";
 import type { LoadedModel, Model } from "../data/model_files.ts";
@@ -21,7 +22,7 @@ import {
 } from "./integration.ts";
 import type { IntegrationListeners } from "./integration_lines.ts";
 import type { IntegrationRun } from "./integration_run.ts";
-import { readBegan, readLeft } from "./resume.ts";
+import { exists, readBegan, readLeft, releasing } from "./resume.ts";
 import { RunFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, openModel } from "./setup.ts";
 import {
@@ -128,6 +129,10 @@ export class UpgradeRun implements Disposable {
    * @throws The signal's reason, where it stops the run; {@linkcode resumeUpgrade} goes on with it.
    */
   async run(signal?: AbortSignal): Promise<Upgraded> {
+    return await this.folder.work(() => this.#complete(signal));
+  }
+
+  async #complete(signal?: AbortSignal): Promise<Upgraded> {
     const results = await this.#run?.run(signal) ??
       await readJson(this.folder.path("results.json")) as IntegrationResults;
     const { run_inference } = this.#options;
@@ -182,9 +187,10 @@ export class UpgradeRun implements Disposable {
     return path;
   }
 
-  /** Frees every model of the run. Its folder stays. */
+  /** Frees every model of the run, and lets others write to its folder. */
   dispose(): void {
     this.#run?.dispose();
+    this.folder.dispose();
   }
 
   /** The same, for `using`. */
@@ -201,8 +207,10 @@ export async function startUpgrade(
 ): Promise<UpgradeRun> {
   const run = await startIntegration(gpu, prepared, listeners);
   const { model_name: model, dataset } = prepared.options; // their paths from the root
-  await run.folder.writeJson(UPGRADE_FILE, { ...upgrade, model, dataset, data_path: "" });
-  return new UpgradeRun(gpu, upgrade, run.folder, run);
+  return await releasing(run.folder, async () => {
+    await run.folder.writeJson(UPGRADE_FILE, { ...upgrade, model, dataset, data_path: "" });
+    return new UpgradeRun(gpu, upgrade, run.folder, run);
+  });
 }
 
 /**
@@ -211,7 +219,7 @@ export async function startUpgrade(
  * @throws {TypeError} If the folder is not that of an upgrade.
  */
 export async function readUpgradeOptions(dir: string): Promise<UpgradeOptions> {
-  await RunFolder.open(dir, "integration");
+  await RunFolder.check(dir, "integration");
   const { value } = await readLeft("resume_from", dir, UPGRADE_FILE);
   return checkUpgradeOptions(value as Partial<UpgradeOptions>);
 }
@@ -229,14 +237,12 @@ export async function resumeUpgrade(
   listeners: IntegrationListeners = {},
 ): Promise<UpgradeRun> {
   const options = await readUpgradeOptions(dir);
-  const folder = await RunFolder.open(dir, "integration");
-  const exists = (name: string) => Deno.stat(folder.path(name)).then(() => true, () => false);
-  if (!await exists("results.json")) {
+  if (!await exists(join(dir, "results.json"))) {
     const run = await resumeIntegration(gpu, dir, listeners);
-    return new UpgradeRun(gpu, options, folder, run);
+    return new UpgradeRun(gpu, options, run.folder, run);
   }
-  if (await exists(UPGRADED_MODEL)) {
-    throw new TypeError(`${dir} is finished: its model is ${folder.path(UPGRADED_MODEL)}`);
-  }
+  const model = join(dir, UPGRADED_MODEL);
+  if (await exists(model)) throw new TypeError(`${dir} is finished: its model is ${model}`);
+  const folder = await RunFolder.open(dir, "integration", listeners.onMessage);
   return new UpgradeRun(gpu, options, folder);
 }

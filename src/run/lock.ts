@@ -6,6 +6,7 @@
  * @module
  */
 import { join } from "node:path";
+import { blameInput } from "../errors.ts";
 
 /** The file that is locked. It names its holder, and is removed when the lock is released. */
 export const LOCK_FILE = "pollard.lock";
@@ -29,6 +30,7 @@ export class LockedError extends TypeError {
   constructor(dir: string, holder?: LockHolder) {
     super(`${dir} is in use by ${describe(holder)}; wait until it has ended, or stop it`);
     this.holder = holder;
+    blameInput(this); // wherever it is found
   }
 }
 
