@@ -126,14 +126,16 @@ async function json(folder: Folder, name: string): Promise<unknown> {
 /** Opens every file of weights, hands all their tensors to the checkpoint reader, and closes them. */
 async function readWeights(
   folder: Folder,
-  { config, live, form }: FormOnDisk,
+  { config, live, form, prunedElsewhere }: FormOnDisk,
   { onMessage }: LoadOptions,
 ): Promise<Weights> {
   using stack = new DisposableStack();
   const held = form === "compact" ? live : undefined;
   const reading = {
     live: held,
-    ...(held && { asks: `config.json and ${MARK} ask` }),
+    ...(held && {
+      asks: `config.json and ${prunedElsewhere ? "its pruned_heads" : MARK} ask`,
+    }),
     onMessage: onMessage && ((line: string) => onMessage(`${folder.where}: ${line}`)),
   };
   const open = async (name: string, missing: () => string) => {
@@ -141,7 +143,7 @@ async function readWeights(
     if (source === undefined) throw new Deno.errors.NotFound(missing());
     stack.use(source);
     const file = await SafetensorsFile.open(source, folder.path(name));
-    if (held) checkHeldHeads(file, held, folder.path(MARK));
+    if (held && !prunedElsewhere) checkHeldHeads(file, held, folder.path(MARK));
     return file;
   };
   const index = await folder.has(ONE_FILE) ? undefined : await optionalJson(folder, INDEX);

@@ -9,6 +9,9 @@
  *   what to do. The GPT-2's own keys wait under `padded_config`, without their `model_type`, because
  *   transformers 5 takes a nested configuration of the type that it looks for in place of the outer.
  *
+ * What transformers 4 saved after `prune_heads` is read as the compact form: `config.json` is a GPT-2's,
+ * and its `pruned_heads` lists the heads that the weights lack.
+ *
  * @module
  */
 import { checkLiveHeads } from "../gpt2/checkpoint.ts";
@@ -31,6 +34,9 @@ const COMPACT_KEY = "padded_config";
 /** The key of a compact file's metadata that repeats which heads it holds. */
 export const LIVE_HEADS_KEY = "pollard_live_heads";
 
+/** Where transformers 4 wrote which heads its `prune_heads` had removed. */
+const PRUNED_KEY = "pruned_heads";
+
 /** What the two small files of a folder say of its weights. */
 export interface FormOnDisk {
   /** The full model's configuration. */
@@ -39,6 +45,8 @@ export interface FormOnDisk {
   readonly live: LiveHeads;
   /** How the weights lie in the file. */
   readonly form: ModelForm;
+  /** Whether `config.json` lists the heads, as transformers 4 did, and not `pollard.json`. */
+  readonly prunedElsewhere: boolean;
 }
 
 /** A parsed file and what errors call it. */
@@ -64,6 +72,8 @@ export function savedConfig(
     for (const key of ["bos_token_id", "eos_token_id"]) if (!(key in own)) own[key] = eos;
   }
   for (const key of ["dtype", "torch_dtype"]) if (key in own) own[key] = "float32";
+  // transformers 4 would remove heads of these weights again; pollard.json lists them
+  if (prunedHeads(raw).length > 0) delete own[PRUNED_KEY];
   if (form === "padded") return own;
   return {
     model_type: COMPACT_WORDS,
@@ -94,8 +104,21 @@ export function readForm(config: Parsed, mark: Parsed): FormOnDisk {
   const inner = compactConfig(config.value);
   const form = inner === undefined ? "padded" : "compact";
   const parsed = parseConfig(inner ?? config.value, config.where);
+  const pruned = prunedHeads(parsed.raw);
+  if (pruned.length > 0) {
+    if (mark.value === undefined && form === "padded") {
+      const live = leftByPruning(parsed, pruned, config.where);
+      return { config: parsed, live, form: "compact", prunedElsewhere: true };
+    }
+    throw new TypeError(
+      `${config.where} lists pruned_heads and ${mark.where} lists heads too: the files belong to ` +
+        "different models",
+    );
+  }
   if (mark.value === undefined) {
-    if (form === "padded") return { config: parsed, live: allHeads(parsed), form };
+    if (form === "padded") {
+      return { config: parsed, live: allHeads(parsed), form, prunedElsewhere: false };
+    }
     throw new TypeError(
       `${config.where} is of the compact form, and ${mark.where} is missing: it lists which heads ` +
         "the weights hold, and without it they cannot be read",
@@ -108,7 +131,35 @@ export function readForm(config: Parsed, mark: Parsed): FormOnDisk {
         "belong to different models",
     );
   }
-  return { config: parsed, live: said.live, form };
+  return { config: parsed, live: said.live, form, prunedElsewhere: false };
+}
+
+/** What `pruned_heads` of a configuration lists: layers, and what of them is gone; no empty lists. */
+function prunedHeads(raw: Gpt2Config["raw"]): [layer: string, heads: unknown][] {
+  const lists = raw[PRUNED_KEY] ?? {};
+  return Object.entries(lists).filter(([, heads]) => !Array.isArray(heads) || heads.length > 0);
+}
+
+/** The heads that are left where others were removed by transformers 4's `prune_heads`. */
+function leftByPruning(
+  config: Gpt2Config,
+  pruned: readonly [layer: string, heads: unknown][],
+  where: string,
+): LiveHeads {
+  const live = allHeads(config);
+  for (const [layer, heads] of pruned) {
+    const all = live[Number(layer)];
+    const wrong = all === undefined || !Array.isArray(heads) ||
+      heads.some((head) => !all.includes(head)) || new Set(heads).size === all.length;
+    if (wrong) {
+      throw new RangeError(
+        `${where}: pruned_heads must list, for layers below ${config.L}, heads below ${config.NH}, ` +
+          `and not all of a layer: ${JSON.stringify({ [layer]: heads })}`,
+      );
+    }
+    live[Number(layer)] = all.filter((head) => !heads.includes(head));
+  }
+  return live;
 }
 
 /** The GPT-2's own keys, where the file is of the compact form. */

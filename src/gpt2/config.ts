@@ -95,12 +95,6 @@ export function parseConfig(json: unknown, where = "config.json"): Gpt2Config {
       );
     }
   }
-  const pruned = raw.pruned_heads;
-  if (typeof pruned === "object" && pruned !== null && Object.keys(pruned).length > 0) {
-    throw new RangeError(
-      `${where}: pruned_heads is not empty: load the padded form of the model instead`,
-    );
-  }
   return {
     L,
     NH,
