@@ -4,7 +4,8 @@
  * @module
  */
 import { newCommand, Option, parseCommand, preparing, refuse, runMain, textOption } from "./cli.ts";
-import { isSweep, writeComparison, writeSweep } from "../src/report/comparison.ts";
+import { writeComparison, writeSweep } from "../src/report/comparison.ts";
+import { isSweep } from "../src/report/sweep_folder.ts";
 import { writeReport } from "../src/report/write.ts";
 
 const AFTER = `Examples:

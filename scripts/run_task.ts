@@ -10,6 +10,7 @@ import type { IntegrationListeners } from "../src/experiment/integration_lines.t
 import { stepBatch } from "../src/experiment/options.ts";
 import { DivergedError } from "../src/experiment/lockstep.ts";
 import type { RunListeners } from "../src/experiment/experiment_state.ts";
+import { LockedError } from "../src/run/lock.ts";
 import type { LiveServer, LiveSource } from "../src/live/server.ts";
 import { tellStage, toTheEnd } from "./live.ts";
 
@@ -76,6 +77,7 @@ export async function carryThrough<Result>(
     if (signal.aborted && error === signal.reason) {
       throw new DOMException(`Stopped. Go on with: ${resume}`, "AbortError");
     }
+    if (error instanceof LockedError) throw error;
     if (error instanceof DivergedError) console.error(`What was done is in ${dir}`);
     else console.error(`What was done is in ${dir}; go on with: ${resume}`);
     throw error;

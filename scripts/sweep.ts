@@ -10,16 +10,18 @@ import { openLive } from "./live.ts";
 import { formatSeconds } from "./progress.ts";
 import { carryThrough } from "./run_task.ts";
 import { parseSweep } from "./sweep_options.ts";
+import { isFile } from "../src/data/files.ts";
 import { stepBatch } from "../src/experiment/options.ts";
 import { prepareSweep, Sweep, type SweepListeners } from "../src/experiment/sweep.ts";
 import { checkSweepOptions, type SweepOptions } from "../src/experiment/sweep_options.ts";
 import { Gpu } from "../src/gpu/device.ts";
-import type { SweepRun } from "../src/record.ts";
-import { readSwept, runName } from "../src/report/compared.ts";
-import { drawSweep, readSweep } from "../src/report/comparison.ts";
+import type { SweepRun, SweepState } from "../src/record.ts";
+import { readSwept } from "../src/report/compared.ts";
+import { drawSweep } from "../src/report/comparison.ts";
 import { compareRuns } from "../src/report/comparing.ts";
 import { comparisonVerdict } from "../src/report/comparison_words.ts";
 import type { Page } from "../src/report/document.ts";
+import { readSweep, runName } from "../src/report/sweep_folder.ts";
 import { duration, plural } from "../src/report/theme.ts";
 import { drawReport } from "../src/report/write.ts";
 
@@ -27,8 +29,7 @@ await runMain(async (signal) => {
   const { options: given, resume, json, dryRun, live: port } = parseSweep();
   if (dryRun) return await preparing(() => tellPlan(given, resume, json));
   using live = openLive(port);
-  const { device } = given ??
-    checkSweepOptions((await preparing(() => readSweep(resume!))).options as Partial<SweepOptions>);
+  const { device } = given ?? await preparing(() => optionsOf(resume!));
   using gpu = await preparing(() => Gpu.open({ device }));
   const progress = new Progress({ follower: live });
   progress.log(`adapter: ${gpu.info.name}`);
@@ -40,23 +41,39 @@ await runMain(async (signal) => {
   progress.log(planLine(options, sweep.runs));
   const where = { dir, resume: `deno task sweep --resume ${dir}`, shown: () => soFar(sweep) };
   const told = { progress, live };
-  const record = await carryThrough(where, told, signal, () => sweep.run(signal));
-  const verdict = comparisonVerdict(compareRuns(await readSwept(dir, record)));
-  const failed = record.runs.filter(({ state }) => state === "failed");
-  if (json) printJson({ sweep: dir, page, verdict, ...record });
+  const { runs } = await carryThrough(where, told, signal, () => sweep.run(signal));
+  const verdict = comparisonVerdict(compareRuns(await readSwept(dir, runs)));
+  if (json) printJson({ sweep: dir, page, verdict, options, runs });
   else console.log(`${verdict.join("\n")}\n${page}`);
-  if (failed.length === 0) return;
-  console.error(`${plural(failed.length, "run")} of ${record.runs.length} failed:`);
-  for (const run of failed) console.error(`  ${runName(run)}: ${run.message}`);
-  console.error(`Try them once more with: ${where.resume}`);
-  return 1;
+  return tellUnfinished(runs, where.resume);
 });
+
+/** Says which runs did not finish. @returns The exit code. */
+function tellUnfinished(runs: readonly SweepRun[], again: string): number {
+  const tell = (state: SweepState, what: string) => {
+    const those = runs.filter((run) => run.state === state);
+    if (those.length > 0) {
+      console.error(`${plural(those.length, "run")} of ${runs.length} ${what}:`);
+    }
+    for (const run of those) console.error(`  ${runName(run)}: ${run.message}`);
+    return those.length;
+  };
+  const failed = tell("failed", "failed");
+  if (failed > 0) console.error(`Try them once more with: ${again}`);
+  const elsewhere = tell("running", "are being run by other processes");
+  if (elsewhere > 0) console.error(`When they have ended: ${again}`);
+  return failed + elsewhere > 0 ? 1 : 0;
+}
 
 /** The comparison; until a run has ended, the report of the first. */
 async function soFar({ dir, runs }: Sweep): Promise<Page> {
-  const running = runs.find(({ state, folder }) => state === "running" && folder !== undefined);
+  const running = runs.find(({ state }) => state === "running");
   const ended = runs.some(({ state }) => state === "finished" || state === "failed");
-  return running && !ended ? await drawReport(join(dir, running.folder!)) : await drawSweep(dir);
+  if (running && !ended) {
+    const own = join(dir, running.folder);
+    if (await isFile(join(own, "data.json"))) return await drawReport(own);
+  }
+  return await drawSweep(dir, runs);
 }
 
 /** Says which runs there would be, or are. */
@@ -65,15 +82,19 @@ async function tellPlan(
   resume: string | undefined,
   json: boolean,
 ): Promise<void> {
-  const { options, runs } = given ? await prepareSweep(given) : await planOf(resume!);
+  const { options, runs } = given ? await planOf(given) : await Sweep.resume(resume!);
   if (json) return printJson({ options, runs });
   const rows = runs.map((run) => [runName(run), run.state]);
   console.log([planLine(options, runs), ...columns(rows), "Nothing was written."].join("\n"));
 }
 
-async function planOf(dir: string): Promise<{ options: SweepOptions; runs: readonly SweepRun[] }> {
-  const { options, runs } = await Sweep.resume(dir);
-  return { options, runs };
+async function planOf(given: SweepOptions) {
+  const { options, runs } = await prepareSweep(given);
+  return { options, runs: runs.map((run): SweepRun => ({ ...run, state: "waiting" })) };
+}
+
+async function optionsOf(dir: string): Promise<SweepOptions> {
+  return checkSweepOptions((await readSweep(dir)).options as Partial<SweepOptions>);
 }
 
 function planLine(options: SweepOptions, runs: readonly SweepRun[]): string {

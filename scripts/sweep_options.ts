@@ -45,10 +45,11 @@ there are twelve runs, shorter than those of deno task experiment (fewer steps, 
 place of three), so that a CPU can bear them; raise --warmup_steps and --finetuning_steps for results
 to rely on, and take three seeds or more for a spread that means something.
 
-The folder gets sweep.json (the plan, and how far it is), a run folder for each run, and report.html,
-which is drawn again after each run. A run that fails is recorded, and the sweep goes on; --resume
-keeps the runs that finished, goes on with those that were stopped, and tries those that failed once
-more, from their last checkpoints. A run whose folder was deleted is run again.
+The folder gets sweep.json (the plan), a run folder for each run, and report.html, which is drawn
+again after each run. If a run fails, the next one begins; --resume keeps the runs that finished,
+continues those that were stopped, and tries those that failed once more, from their last
+checkpoints. A run whose folder was deleted is run again. One process at a time can carry out a
+sweep; a run that another process is running is left to it.
 
 ${STRATEGIES_HELP}
 

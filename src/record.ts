@@ -86,6 +86,8 @@ export type EventRow =
       /** Pruned heads when it was chosen. */
       of: number;
     }
+    /** The run ended early by an error; cut off again when the run continues. */
+    | { event: "failed"; reason: string }
     /** A plasticity cycle was undone: every arm is what it was before it. */
     | { event: "rollback"; reason: string }
     | { event: "checkpoint"; path: string }
@@ -362,23 +364,27 @@ export type RunKind = "experiment" | "integration";
 /** How one run of a sweep stands. */
 export type SweepState = "waiting" | "running" | "stopped" | "finished" | "failed";
 
-/** One run of a sweep. */
-export interface SweepRun {
+/** One run of a sweep's plan. */
+export interface SweepPlanRun {
   /** Which heads go first. */
   strategy: string;
   /** Share of heads that are gone at its end, 0 to 1. */
   pruning_level: number;
   /** Decides batches, samples and random pruning. */
   seed: number;
-  /** `stopped` was stopped in order; `running` after its process has ended was killed. */
+  /** The name of its run folder, inside the sweep's. */
+  folder: string;
+}
+
+/** One run of a sweep, and how it stands: its folder tells. */
+export interface SweepRun extends SweepPlanRun {
+  /** `running` while a process holds the folder's lock; `stopped` was stopped or killed. */
   state: SweepState;
-  /** Its run folder, relative to the sweep's, once it has one. */
-  folder?: string;
-  /** Why it failed. */
+  /** Why it failed, or who is running it. */
   message?: string;
 }
 
-/** `sweep.json`: the plan of a sweep, and how far it is. */
+/** `sweep.json`: the plan of a sweep. How far it is, the folders of its runs tell. */
 export interface SweepRecord {
   /** Of this file. */
   format: number;
@@ -387,7 +393,7 @@ export interface SweepRecord {
   /** The options that all runs share, and the lists that make the grid. */
   options: Record<string, unknown>;
   /** Every run, in the order they are run. */
-  runs: SweepRun[];
+  runs: SweepPlanRun[];
 }
 
 /** What a sweep's plan is called in its folder. */

@@ -111,6 +111,7 @@ Deno.test("a sweep with a failed run ends with exit code 1, a list, and a page",
   const dir = await Deno.makeTempDir({ prefix: "pollard-sweep-" });
   try {
     await Deno.mkdir(join(dir, "damaged"));
+    await Deno.writeTextFile(join(dir, "damaged", "notes.txt"), "mine");
     const failing = { strategy: "importance", pruning_level: 0.3, seed: 1, state: "running" };
     await Deno.writeTextFile(
       join(dir, "sweep.json"),
@@ -120,11 +121,12 @@ Deno.test("a sweep with a failed run ends with exit code 1, a list, and a page",
     assert.equal(code, 1, stderr);
     assert.match(
       stderr,
-      /1 run of 1 failed:\n {2}importance-0\.3-seed1: .*damaged is not a folder/,
+      /1 run of 1 failed:\n {2}importance-0\.3-seed1: .*damaged cannot become a run's folder: it holds/,
     );
     assert.match(stderr, /Try them once more with: deno task sweep --resume /);
     assert.match(stdout, /^None of 1 run can be compared yet/);
     assert.match(await Deno.readTextFile(join(dir, "report.html")), /1 failed/);
+    assert.equal(await Deno.readTextFile(join(dir, "damaged", "notes.txt")), "mine");
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

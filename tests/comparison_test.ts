@@ -289,24 +289,34 @@ Deno.test("the comparison goes beside the runs, never into one, and nothing else
   });
 });
 
-Deno.test("a sweep's page has its failed and waiting runs, with the reason", async () => {
-  await withRuns(SIX, async (dirs, parent) => {
-    const run = { strategy: "importance", pruning_level: 0.25 };
-    const runs: SweepRun[] = [
-      { ...run, seed: 1, state: "finished", folder: "a1" },
-      { ...run, seed: 2, state: "finished", folder: "gone" },
-      { ...run, seed: 3, state: "failed", message: "the disk is full" },
-      { ...run, seed: 4, state: "waiting" },
-    ];
-    const record = { format: 1, created: "", options: {}, runs };
-    await Deno.writeTextFile(join(parent, SWEEP_FILE), JSON.stringify(record));
-    const text = words(pageHtml(await drawSweep(parent)));
-    assert.match(text, /4 runs: 1 finished, 2 failed, 1 waiting\./);
-    assert.match(text, /failed: the disk is full/);
-    assert.match(text, /gone importance .* failed: .*gone is not a run folder/);
-    assert.match(text, /importance-0\.25-seed4 importance 25 % 4 waiting/);
-    assert.equal(dirs.length, 6);
-  });
+Deno.test("a sweep's page has its failed, stopped and waiting runs, with the reason", async () => {
+  await withRuns(
+    { ...SIX, cut: { finished: false }, lost: { finished: false } },
+    async (_, dir) => {
+      const event = {
+        step: 3,
+        time: 1,
+        cycle: 0,
+        arm: "pruned",
+        event: "failed",
+        reason: "lost it",
+      };
+      await Deno.writeTextFile(join(dir, "lost", "events.jsonl"), JSON.stringify(event) + "\n");
+      await Deno.writeTextFile(join(dir, "a2", "config.json"), "{");
+      const run = { strategy: "importance", pruning_level: 0.25 };
+      const folders = ["a1", "a2", "cut", "lost", "none"];
+      const runs = folders.map((folder, i) => ({ ...run, seed: i + 1, folder }));
+      const record = { format: 2, created: "", options: {}, runs };
+      await Deno.writeTextFile(join(dir, SWEEP_FILE), JSON.stringify(record));
+      const text = words(pageHtml(await drawSweep(dir)));
+      assert.match(text, /5 runs: 1 finished, 2 failed, 1 unfinished, 1 waiting\./);
+      assert.match(text, /failed: lost it/);
+      assert.match(text, /failed: Cannot parse .*a2.config\.json/);
+      assert.match(text, /importance-0\.25-seed5 importance 25 % 5 waiting/);
+      const memory: SweepRun[] = [{ ...runs[4], state: "failed", message: "the disk is full" }];
+      assert.match(words(pageHtml(await drawSweep(dir, memory))), /failed: the disk is full/);
+    },
+  );
 });
 
 browserTest(

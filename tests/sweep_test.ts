@@ -11,7 +11,9 @@ import {
   type SweepOptions,
 } from "../src/experiment/sweep_options.ts";
 import { Gpu } from "../src/gpu/device.ts";
-import { SWEEP_FILE, type SweepRecord } from "../src/record.ts";
+import { LockedError, lockFolder } from "../src/run/lock.ts";
+import { SWEEP_FILE, type SweepRun } from "../src/record.ts";
+import { readSweep, standings } from "../src/report/sweep_folder.ts";
 import { gpu } from "./gpu.ts";
 import { makeTiny } from "./tiny.ts";
 
@@ -25,15 +27,15 @@ const options: Partial<SweepOptions> = {
   output_dir: join(dir, "sweeps"),
 };
 
-async function planOf(sweep: string): Promise<SweepRecord> {
-  return JSON.parse(await Deno.readTextFile(join(sweep, SWEEP_FILE)));
+async function runsOf(sweep: string): Promise<SweepRun[]> {
+  return await standings(sweep, (await readSweep(sweep)).runs);
 }
 
 /** What a sweep leaves that must not depend on how often it was stopped. */
 async function outcome(sweep: string) {
-  const { runs } = await planOf(sweep);
+  const runs = await runsOf(sweep);
   return await Promise.all(runs.map(async ({ strategy, pruning_level, seed, state, folder }) => {
-    const path = (name: string) => join(sweep, folder!, name);
+    const path = (name: string) => join(sweep, folder, name);
     const { execution_time_s: _, ...results } = JSON.parse(
       await Deno.readTextFile(path("results.json")),
     );
@@ -53,15 +55,18 @@ const whole = await (async () => {
     onRunEnd: ({ strategy, pruning_level, state }, index) =>
       ends.push(`${index} ${strategy} ${pruning_level} ${state}`),
   });
-  const waiting = await planOf(sweep.dir);
+  const waiting = await runsOf(sweep.dir);
   return { sweep, ends, waiting, record: await sweep.run() };
 })();
 
 Deno.test("the grid runs in order, each a run of its own, with a page that compares them", async () => {
   const { sweep, ends, waiting, record } = whole;
   assert.deepEqual(
-    waiting.runs.map(({ state, folder }) => [state, folder]),
-    Array(4).fill(["waiting", undefined]),
+    waiting.map(({ state, folder }) => `${folder} ${state}`),
+    [
+      ...["importance-0.25-seed1 waiting", "random-0.25-seed1 waiting"],
+      ...["importance-0.5-seed1 waiting", "random-0.5-seed1 waiting"],
+    ],
   );
   assert.deepEqual(ends, [
     "0 importance 0.25 finished",
@@ -69,15 +74,14 @@ Deno.test("the grid runs in order, each a run of its own, with a page that compa
     "2 importance 0.5 finished",
     "3 random 0.5 finished",
   ]);
-  assert.deepEqual(await planOf(sweep.dir), record);
+  assert.deepEqual(await runsOf(sweep.dir), record.runs);
   for (const { strategy, pruning_level, seed, folder } of record.runs) {
-    assert.ok(folder!.endsWith(`-${strategy}-${pruning_level}-seed${seed}`), `named ${folder}`);
-    const config = JSON.parse(await Deno.readTextFile(join(sweep.dir, folder!, "config.json")));
+    const config = JSON.parse(await Deno.readTextFile(join(sweep.dir, folder, "config.json")));
     assert.deepEqual(
       [config.strategy, config.pruning_level, config.seed, config.warmup_steps],
       [strategy, pruning_level, seed, 3],
     );
-    await Deno.stat(join(sweep.dir, folder!, "report.html"));
+    await Deno.stat(join(sweep.dir, folder, "report.html"));
   }
   const page = await Deno.readTextFile(sweep.page);
   assert.match(page, /4 runs: 4 finished\./);
@@ -103,7 +107,7 @@ Deno.test("stopped within a run and gone on with, a sweep ends with the same bit
   });
   await assert.rejects(first.run(stop.signal), { name: "AbortError" });
   assert.equal(gpu.bytes, bytes, "nothing of it is left on the device");
-  const states = (await planOf(first.dir)).runs.map(({ state }) => state);
+  const states = (await runsOf(first.dir)).map(({ state }) => state);
   assert.deepEqual(states, ["finished", "stopped", "waiting", "waiting"]);
 
   const begun: number[] = [];
@@ -117,30 +121,27 @@ Deno.test("stopped within a run and gone on with, a sweep ends with the same bit
   assert.deepEqual(await outcome(first.dir), await outcome(whole.sweep.dir));
 });
 
-Deno.test("killed before it noted that a run had ended, a sweep does not do it twice", async () => {
+Deno.test("killed before it had drawn a run's report, a sweep does not run it twice", async () => {
   const copy = join(dir, "copy");
   await copyFolder(whole.sweep.dir, copy);
-  const record = await planOf(copy);
-  record.runs[2].state = "running";
-  await Deno.writeTextFile(join(copy, SWEEP_FILE), JSON.stringify(record));
-  const started = await Deno.readTextFile(join(copy, record.runs[2].folder!, "results.json"));
+  const [, , third] = await runsOf(copy);
+  await Deno.remove(join(copy, third.folder, "report.html"));
+  const started = await Deno.readTextFile(join(copy, third.folder, "results.json"));
   const sweep = await Sweep.resume(copy, {
     gpu,
     onProgress: () => assert.fail("nothing is trained"),
   });
   const { runs } = await sweep.run();
   assert.deepEqual(runs.map(({ state }) => state), Array(4).fill("finished"));
-  assert.equal(
-    await Deno.readTextFile(join(copy, record.runs[2].folder!, "results.json")),
-    started,
-  );
+  assert.equal(await Deno.readTextFile(join(copy, third.folder, "results.json")), started);
+  await Deno.stat(join(copy, third.folder, "report.html"));
 });
 
 Deno.test("a run whose folder was deleted is run anew, with the same bits; the page follows each run", async () => {
   const copy = join(dir, "deleted");
   await copyFolder(whole.sweep.dir, copy);
-  const { runs: [first] } = await planOf(copy);
-  await Deno.remove(join(copy, first.folder!), { recursive: true });
+  const [first] = await runsOf(copy);
+  await Deno.remove(join(copy, first.folder), { recursive: true });
   await Deno.remove(join(copy, "report.html"));
   const pages: boolean[] = [];
   const sweep = await Sweep.resume(copy, {
@@ -163,7 +164,7 @@ Deno.test("a run that fails is recorded, the next ones run, and it is tried agai
   const { runs } = await sweep.run();
   assert.deepEqual(runs.map(({ state }) => state), ["finished", "failed", "finished", "finished"]);
   assert.match(runs[1].message!, /text\.txt/);
-  assert.equal(runs[1].folder, undefined, "it failed before it had one");
+  assert.ok(!existsSync(join(sweep.dir, runs[1].folder)), "it failed before it had a folder");
   assert.match(await Deno.readTextFile(sweep.page), /4 runs: 3 finished, 1 failed\./);
 
   const again = await Sweep.resume(sweep.dir, { gpu });
@@ -189,6 +190,8 @@ Deno.test("a device that is lost is replaced, and its run goes on from its check
   const { runs } = await sweep.run();
   assert.deepEqual(runs.map(({ state }) => state), ["failed", "finished"]);
   assert.match(runs[0].message!, /device was lost/);
+  const [first] = await runsOf(sweep.dir);
+  assert.deepEqual([first.state, first.message], ["failed", runs[0].message], "its folder tells");
   const again = await Sweep.resume(sweep.dir, { gpu });
   await again.run();
   const expected = (await outcome(whole.sweep.dir)).slice(2);
@@ -210,6 +213,57 @@ Deno.test("bad options, a bad model and a folder that is no sweep's leave nothin
   );
   await Deno.writeTextFile(join(dir, SWEEP_FILE), "{}");
   await assert.rejects(Sweep.resume(dir), /sweep\.json is not a sweep's plan/);
+});
+
+Deno.test("a plan of an older Pollard is read, and its runs continue in their folders", async () => {
+  const copy = join(dir, "older");
+  await copyFolder(whole.sweep.dir, copy);
+  const { options: own, runs } = await readSweep(copy);
+  const folders = runs.map(({ folder }) => `2026-01-02-030405-${folder}`);
+  for (const [i, { folder }] of runs.entries()) {
+    await Deno.rename(join(copy, folder), join(copy, folders[i]));
+  }
+  await Deno.remove(join(copy, folders[3], "results.json"));
+  const older = runs.map(({ folder: _, ...run }, i) => ({
+    ...run,
+    ...(i === 1 ? { state: "waiting" } : { state: "running", folder: folders[i] }),
+  }));
+  const write = (runs: unknown[]) =>
+    Deno.writeTextFile(join(copy, SWEEP_FILE), JSON.stringify({ format: 1, options: own, runs }));
+  await write(older);
+  const states = ["finished", "waiting", "finished", "stopped"];
+  assert.deepEqual((await runsOf(copy)).map(({ state }) => state), states);
+  await (await Sweep.resume(copy, { gpu })).run();
+  assert.deepEqual(await outcome(copy), await outcome(whole.sweep.dir));
+
+  for (const folder of ["..", "../older", "/", "a/b", "a\\b", "", 7]) {
+    await write([{ ...older[0], folder }]);
+    await assert.rejects(Sweep.resume(copy), /run 0: folder must be the name of a folder inside/);
+  }
+});
+
+Deno.test("a second sweep in the same folder is refused; a run in other hands is left to them", async () => {
+  const sweep = await Sweep.start({ ...options, levels: [0.5] }, { gpu });
+  using _ = await lockFolder(sweep.dir);
+  await assert.rejects(sweep.run(), LockedError);
+  assert.deepEqual((await runsOf(sweep.dir)).map(({ state }) => state), ["waiting", "waiting"]);
+  _.dispose();
+
+  const taken = join(sweep.dir, sweep.runs[0].folder), said: string[] = [];
+  await Deno.mkdir(taken);
+  const lock = await lockFolder(taken);
+  const other = await Sweep.resume(sweep.dir, { gpu, onMessage: (line) => said.push(line) });
+  const { runs } = await other.run();
+  assert.deepEqual(runs.map(({ state }) => state), ["running", "finished"]);
+  assert.match(
+    said.join("\n"),
+    /importance-0\.5-seed1 is left out: process \d+ on .* is running it/,
+  );
+  assert.match(await Deno.readTextFile(other.page), /2 runs: 1 unfinished, 1 finished\./);
+  lock.dispose();
+  const after = await (await Sweep.resume(sweep.dir, { gpu })).run();
+  assert.deepEqual(after.runs.map(({ state }) => state), ["finished", "finished"]);
+  assert.deepEqual(await outcome(sweep.dir), (await outcome(whole.sweep.dir)).slice(2));
 });
 
 Deno.test("options: every option of the experiment is there but what the lists vary", async () => {

@@ -144,11 +144,23 @@ export class ExperimentRun implements Disposable {
   async run(signal?: AbortSignal): Promise<Results> {
     const { cycles, finetuning_steps: steps } = this.options;
     this.#planned = true;
-    await this.warmup(this.#warmupPlan(), signal);
-    while (this.nextCycle <= cycles) {
-      await this.cycle({ gone: this.#targets[this.nextCycle - 1], steps }, signal);
+    try {
+      await this.warmup(this.#warmupPlan(), signal);
+      while (this.nextCycle <= cycles) {
+        await this.cycle({ gone: this.#targets[this.nextCycle - 1], steps }, signal);
+      }
+      return await this.finish(signal);
+    } catch (error) {
+      if (!(signal?.aborted && error === signal.reason)) await this.#failed(error);
+      throw error;
     }
-    return await this.finish(signal);
+  }
+
+  /** Records why the run ends early, so that whoever looks at its folder knows. */
+  async #failed(error: unknown): Promise<void> {
+    const reason = error instanceof Error ? error.message : String(error);
+    // a full disk, for one, does not take it: the error itself is told all the same
+    await this.#recorder.event({ event: "failed", reason }).catch(() => {});
   }
 
   /**

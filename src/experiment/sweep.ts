@@ -1,17 +1,18 @@
 /**
  * A sweep: an experiment for every strategy, level and seed of a grid, each a run of its own, and
- * the page that compares them. A run that fails is recorded, and the next one begins.
+ * the page that compares them. If a run fails, the next one begins. How far a sweep is, the folders of its
+ * runs tell, and nothing else: others may run some of them.
  *
  * @module
  */
-import { basename, join } from "node:path";
-import { isFolder, readJson, writeWhole } from "../data/files.ts";
+import { join } from "node:path";
+import { isFile, writeWhole } from "../data/files.ts";
 import { DeviceLostError, Gpu } from "../gpu/device.ts";
-import { type Results, SWEEP_FILE, type SweepRecord, type SweepRun } from "../record.ts";
-import { readSweep, writeSweep } from "../report/comparison.ts";
-import { runName } from "../report/compared.ts";
+import { SWEEP_FILE, type SweepPlanRun, type SweepRecord, type SweepRun } from "../record.ts";
+import { writeSweep } from "../report/comparison.ts";
+import { readSweep, runName, standing, standings } from "../report/sweep_folder.ts";
 import { writeReport } from "../report/write.ts";
-import { lockFolder } from "../run/lock.ts";
+import { LockedError, lockFolder } from "../run/lock.ts";
 import type { RunListeners } from "./experiment_state.ts";
 import { planMemory } from "./memory_plan.ts";
 import { NeuralPlasticityExperiment } from "./neural_plasticity.ts";
@@ -43,7 +44,7 @@ export interface SweepConfig extends SweepListeners {
 export async function prepareSweep(
   given: Partial<SweepOptions>,
   listeners: LoadListeners = {},
-): Promise<{ options: SweepOptions; runs: SweepRun[]; materials: Materials }> {
+): Promise<{ options: SweepOptions; runs: SweepPlanRun[]; materials: Materials }> {
   const checked = checkSweepOptions(given);
   const options = {
     ...checked,
@@ -72,14 +73,19 @@ export class Sweep {
   readonly dir: string;
   /** What its runs share, and the grid. */
   readonly options: SweepOptions;
-  readonly #record: SweepRecord;
   readonly #config: SweepConfig;
+  readonly #runs: SweepRun[];
   #gpu: Gpu | undefined;
 
-  private constructor(dir: string, record: SweepRecord, config: SweepConfig) {
+  private constructor(
+    dir: string,
+    options: SweepOptions,
+    runs: SweepRun[],
+    config: SweepConfig,
+  ) {
     this.dir = dir;
-    this.options = checkSweepOptions(record.options as Partial<SweepOptions>);
-    this.#record = record;
+    this.options = options;
+    this.#runs = runs;
     this.#config = config;
     this.#gpu = config.gpu;
   }
@@ -106,39 +112,25 @@ export class Sweep {
     } finally {
       if (gpu !== config.gpu) gpu.dispose();
     }
-    const dir = await newFolder(options.output_dir, shortName(options.model_name));
-    const created = new Date().toISOString();
-    const sweep = new Sweep(dir, { format: 1, created, options: { ...options }, runs }, config);
-    await sweep.#save();
-    return sweep;
+    const dir = await newSweepFolder(options, runs);
+    return new Sweep(dir, options, await standings(dir, runs), config);
   }
 
   /**
    * Opens the folder of a sweep that was stopped or killed, or some of whose runs failed. Those that
-   * have finished are kept; the others go on from their last checkpoint, or begin.
+   * have finished are kept; the others continue from their last checkpoint, or begin.
    *
-   * @throws {TypeError} If it is not such a folder. Whether another process runs it, `run` finds out.
+   * @throws {TypeError} If it is not such a folder.
    */
   static async resume(dir: string, config: SweepConfig = {}): Promise<Sweep> {
-    const sweep = new Sweep(dir, await readSweep(dir), config);
-    await sweep.#look();
-    return sweep;
-  }
-
-  /** Finds out how each run stands. */
-  async #look(): Promise<void> {
-    for (const run of this.#record.runs) {
-      const path = run.folder === undefined ? undefined : join(this.dir, run.folder);
-      if (path === undefined || !await isFolder(path)) delete run.folder;
-      if (run.state === "finished" && path !== undefined && await resultsIn(path)) continue;
-      run.state = "waiting";
-      delete run.message;
-    }
+    const { options, runs } = await readSweep(dir);
+    const checked = checkSweepOptions(options as Partial<SweepOptions>);
+    return new Sweep(dir, checked, await standings(dir, runs), config);
   }
 
   /** Every run, and how it stands. */
   get runs(): readonly Readonly<SweepRun>[] {
-    return this.#record.runs;
+    return this.#runs;
   }
 
   /** The path of the page that compares the runs; it is drawn after each of them. */
@@ -147,33 +139,39 @@ export class Sweep {
   }
 
   /**
-   * Runs what has not finished, one after the other.
+   * Runs what has not finished, one after the other. A run that another process is running is left to it.
    *
    * @param signal Stops within a run, which saves a checkpoint first.
-   * @returns The plan, with how each run ended: some may have failed.
+   * @returns How each run ended: some may have failed, or be `running` in another process.
+   * @throws {LockedError} If another process carries out this sweep; nothing was done.
    * @throws The signal's reason.
-   * @throws {LockedError} If another process runs the sweep.
    */
-  async run(signal?: AbortSignal): Promise<SweepRecord> {
-    using _lock = await lockFolder(this.dir, this.#config.onMessage);
-    this.#record.runs = (await readSweep(this.dir)).runs; // as who had the lock before left them
-    await this.#look();
+  async run(signal?: AbortSignal): Promise<{ options: SweepOptions; runs: SweepRun[] }> {
+    using _ = await lockFolder(this.dir, (line) => this.#say(line));
     try {
-      for (const [index, run] of this.#record.runs.entries()) {
-        if (run.state === "finished") continue;
+      for (const index of this.#runs.keys()) {
         signal?.throwIfAborted();
-        await this.#runOne(run, index, signal);
+        await this.#runOne(index, signal);
       }
-      await writeSweep(this.dir, this.#record);
+      for (const [index, run] of this.#runs.entries()) {
+        if (run.state === "running") this.#runs[index] = await standing(this.dir, run);
+      }
+      await writeSweep(this.dir, this.#runs);
     } finally {
       if (this.#gpu !== this.#config.gpu) this.#gpu?.dispose();
       this.#gpu = this.#config.gpu;
     }
-    return structuredClone(this.#record);
+    return { options: this.options, runs: structuredClone(this.#runs) };
   }
 
-  async #runOne(run: SweepRun, index: number, signal?: AbortSignal): Promise<void> {
+  async #runOne(index: number, signal?: AbortSignal): Promise<void> {
+    // others may have worked in the folder since it was looked at
+    const run = this.#runs[index] = await standing(this.dir, this.#runs[index]);
+    if (run.state === "running") this.#say(`${runName(run)} is left out: ${run.message}`);
+    if (run.state === "running" || await this.#hasEnded(run)) return;
     const started = performance.now();
+    delete run.message;
+    run.state = "running";
     this.#config.onRunStart?.(run, index);
     try {
       await this.#carryOut(run, signal);
@@ -181,43 +179,41 @@ export class Sweep {
     } catch (error) {
       if (signal?.aborted && error === signal.reason) {
         run.state = "stopped";
-        await this.#save();
         throw error;
       }
-      run.state = "failed";
       run.message = error instanceof Error ? error.message : String(error);
+      if (error instanceof LockedError) return this.#say(`it is left out: ${run.message}`);
+      run.state = "failed";
       this.#replaceLostDevice(error);
     }
-    await this.#save();
-    await writeSweep(this.dir, this.#record);
+    await writeSweep(this.dir, this.#runs);
     this.#config.onRunEnd?.(run, index, (performance.now() - started) / 1e3);
   }
 
-  /** Runs to the end, from where it was. What a killed sweep had not noted is not done twice. */
-  async #carryOut(run: SweepRun, signal?: AbortSignal): Promise<void> {
-    if (run.folder !== undefined && await resultsIn(join(this.dir, run.folder))) {
-      await writeReport(join(this.dir, run.folder));
-      return;
-    }
-    run.state = "running";
-    await this.#save();
-    this.#gpu ??= await Gpu.open({ device: this.options.device });
-    using experiment = await this.#experiment(run, this.#gpu);
-    await experiment.setup();
-    run.folder = basename(experiment.outputDir);
-    await this.#save();
-    await experiment.runPlanned(signal);
-    await writeReport(experiment.outputDir);
+  #say(line: string): void {
+    this.#config.onMessage?.(line);
   }
 
-  async #experiment(run: SweepRun, gpu: Gpu): Promise<NeuralPlasticityExperiment> {
+  /** Whether a run has finished; a process that was killed then may not have drawn its report. */
+  async #hasEnded({ state, folder }: SweepRun): Promise<boolean> {
+    if (state !== "finished") return false;
+    const dir = join(this.dir, folder);
+    if (!await isFile(join(dir, "report.html"))) await writeReport(dir);
+    return true;
+  }
+
+  /** Runs to the end, from where it was. */
+  async #carryOut({ folder, ...run }: SweepRun, signal?: AbortSignal): Promise<void> {
+    this.#gpu ??= await Gpu.open({ device: this.options.device });
     const { onMessage, onProgress, onMetric, onEvent } = this.#config;
-    const listeners = { gpu, onMessage, onProgress, onMetric, onEvent };
-    if (run.folder !== undefined) {
-      return await NeuralPlasticityExperiment.resume(join(this.dir, run.folder), listeners);
-    }
-    const options = runOptions(this.options, run, this.dir);
-    return new NeuralPlasticityExperiment({ ...listeners, options, runName: runName(run) });
+    using experiment = new NeuralPlasticityExperiment({
+      ...{ gpu: this.#gpu, onMessage, onProgress, onMetric, onEvent },
+      options: runOptions(this.options, run, this.dir),
+      runDir: join(this.dir, folder),
+    });
+    await experiment.setup();
+    await experiment.runPlanned(signal);
+    await writeReport(experiment.outputDir);
   }
 
   /** After a failure: what the device still has to say is of that run, and a lost one is let go. */
@@ -232,18 +228,22 @@ export class Sweep {
     if (this.#gpu !== this.#config.gpu) this.#gpu?.dispose();
     this.#gpu = undefined;
   }
-
-  async #save(): Promise<void> {
-    await writeWhole(join(this.dir, SWEEP_FILE), JSON.stringify(this.#record, null, 2) + "\n");
-  }
 }
 
-/** The results of a run that has ended; nothing where it has not. */
-async function resultsIn(dir: string): Promise<Results | undefined> {
-  try {
-    return await readJson(join(dir, "results.json")) as Results;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
+/**
+ * Makes the folder of a sweep, with its plan.
+ *
+ * @returns Its path.
+ */
+export async function newSweepFolder(
+  options: SweepOptions,
+  runs: readonly SweepPlanRun[],
+): Promise<string> {
+  const dir = await newFolder(options.output_dir, shortName(options.model_name));
+  const record: SweepRecord = {
+    ...{ format: 2, created: new Date().toISOString(), options: { ...options } },
+    runs: [...runs],
+  };
+  await writeWhole(join(dir, SWEEP_FILE), JSON.stringify(record, null, 2) + "\n");
+  return dir;
 }

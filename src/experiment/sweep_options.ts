@@ -4,7 +4,8 @@
  * @module
  */
 import type { Strategy } from "../plasticity/scores.ts";
-import type { SweepRun } from "../record.ts";
+import type { SweepPlanRun } from "../record.ts";
+import { runName } from "../report/sweep_folder.ts";
 import { completeOptions, list, type OptionRule } from "./option_rules.ts";
 import {
   checkFolding,
@@ -64,10 +65,13 @@ export function checkSweepOptions(given: Partial<SweepOptions> = {}): SweepOptio
 }
 
 /** The runs of a grid in the order they are run: every strategy at every level before the next seed. */
-export function planSweep({ strategies, levels, seeds }: SweepOptions): SweepRun[] {
+export function planSweep({ strategies, levels, seeds }: SweepOptions): SweepPlanRun[] {
   return seeds.flatMap((seed) =>
     levels.flatMap((pruning_level) =>
-      strategies.map((strategy) => ({ strategy, pruning_level, seed, state: "waiting" as const }))
+      strategies.map((strategy) => {
+        const run = { strategy, pruning_level, seed };
+        return { ...run, folder: runName(run) };
+      })
     )
   );
 }
@@ -79,7 +83,7 @@ export function planSweep({ strategies, levels, seeds }: SweepOptions): SweepRun
  */
 export function runOptions(
   options: SweepOptions,
-  { strategy, pruning_level, seed }: SweepRun,
+  { strategy, pruning_level, seed }: Omit<SweepPlanRun, "folder">,
   output_dir: string,
 ): ExperimentOptions {
   const { strategies: _, levels: __, seeds: ___, ...shared } = options;

@@ -6,15 +6,17 @@
  */
 import { isFile } from "../data/files.ts";
 import { join } from "node:path";
-import type {
-  CycleResult,
-  DataRecord,
-  IntegrationRecord,
-  RunKind,
-  RunRecord,
-  SweepRecord,
+import {
+  type CycleResult,
+  type DataRecord,
+  type IntegrationRecord,
+  RUN_MARK,
+  type RunKind,
+  type RunRecord,
+  type SweepRun,
 } from "../record.ts";
 import { readIntegration, readKind, readRun } from "./read.ts";
+import { runName } from "./sweep_folder.ts";
 import { lastStep, phaseBands } from "./series.ts";
 import { measured, PHASE_NAMES } from "./theme.ts";
 
@@ -73,8 +75,9 @@ export async function readCompared(dir: string): Promise<ComparedRun> {
  * Reads the runs of a sweep, those without a folder among them. A run that cannot be read has failed.
  *
  * @param dir The sweep's folder.
+ * @param runs Its runs as they stand.
  */
-export async function readSwept(dir: string, { runs }: SweepRecord): Promise<ComparedRun[]> {
+export async function readSwept(dir: string, runs: readonly SweepRun[]): Promise<ComparedRun[]> {
   return await Promise.all(runs.map(async (run): Promise<ComparedRun> => {
     const { strategy, pruning_level: level, seed, state, folder, message } = run;
     const planned: ComparedRun = {
@@ -83,21 +86,16 @@ export async function readSwept(dir: string, { runs }: SweepRecord): Promise<Com
       state: state === "failed" ? "failed" : state === "waiting" ? "waiting" : "unfinished",
       ...(message !== undefined && { reason: message }),
     };
-    if (folder === undefined) return planned;
+    if (!await isFile(join(dir, folder, RUN_MARK))) return planned;
     try {
       const read = await readCompared(join(dir, folder));
-      return state === "failed" ? { ...read, state, reason: message ?? read.reason } : read;
+      if (state === "failed") return { ...read, state, reason: message ?? read.reason };
+      if (state !== "running") return read;
+      return { ...read, reason: [read.reason, message].filter(Boolean).join("; ") };
     } catch (error) {
       return { ...planned, dir: join(dir, folder), state: "failed", reason: said(error) };
     }
   }));
-}
-
-/** What a run of a sweep is called: `importance-0.3-seed1`. */
-export function runName(
-  { strategy, pruning_level, seed }: { strategy: string; pruning_level: number; seed: number },
-): string {
-  return `${strategy}-${pruning_level}-seed${seed}`;
 }
 
 /** Whether a run has what a comparison needs: a test loss, its twin's, and its heads. */

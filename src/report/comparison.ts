@@ -4,8 +4,7 @@
  * @module
  */
 import { dirname, join, relative, resolve } from "node:path";
-import { readJson } from "../data/files.ts";
-import { RUN_MARK, SWEEP_FILE, type SweepRecord } from "../record.ts";
+import { RUN_MARK, SWEEP_FILE, type SweepRun } from "../record.ts";
 import { type ComparedRun, readCompared, readSwept } from "./compared.ts";
 import { compareRuns, type Comparison, type Group, seedsOf, type Series } from "./comparing.ts";
 import { COMPARISON_FIGURES, drawComparisonFigures, sharePercent } from "./comparison_figures.ts";
@@ -25,6 +24,7 @@ import {
 } from "./parts.ts";
 import { count, loss, minus, signed, written } from "./theme.ts";
 import { commonConfig, commonRecord, differingOptions, differingPlaces } from "./variants.ts";
+import { readSweep, standings } from "./sweep_folder.ts";
 import { writePage } from "./write_page.ts";
 
 /** Draws the page of several runs. */
@@ -95,38 +95,18 @@ export async function writeComparison(
 /**
  * Reads a sweep's folder and draws its comparison as far as it is; nothing is written.
  *
+ * @param runs How its runs stand; what their folders say unless given.
  * @throws {TypeError} If its `sweep.json` is missing or broken.
  */
-export async function drawSweep(dir: string, record?: SweepRecord): Promise<Page> {
-  const runs = await readSwept(dir, record ?? await readSweep(dir));
-  return { ...renderComparison(named(runs, dir)), title: "Pollard sweep" };
+export async function drawSweep(dir: string, runs?: readonly SweepRun[]): Promise<Page> {
+  const stand = runs ?? await standings(dir, (await readSweep(dir)).runs);
+  const read = await readSwept(dir, stand);
+  return { ...renderComparison(named(read, dir)), title: "Pollard sweep" };
 }
 
 /** Reads a sweep's folder and writes its comparison there. @returns The path of `report.html`. */
-export async function writeSweep(dir: string, record?: SweepRecord): Promise<string> {
-  return await writePage(dir, await drawSweep(dir, record));
-}
-
-/**
- * Reads a sweep's plan.
- *
- * @throws {TypeError} If the folder is not a sweep's, or the file broken.
- */
-export async function readSweep(dir: string): Promise<SweepRecord> {
-  const path = join(dir, SWEEP_FILE);
-  if (!await exists(path)) {
-    throw new TypeError(`${dir} is not a folder that a sweep made: it has no ${SWEEP_FILE}`);
-  }
-  const record = await readJson(path) as Partial<SweepRecord> | null;
-  if (record?.format !== 1 || !Array.isArray(record.runs) || typeof record.options !== "object") {
-    throw new TypeError(`${path} is not a sweep's plan, or of another version of Pollard`);
-  }
-  return record as SweepRecord;
-}
-
-/** Whether a folder holds a sweep. */
-export async function isSweep(dir: string): Promise<boolean> {
-  return await exists(join(dir, SWEEP_FILE));
+export async function writeSweep(dir: string, runs?: readonly SweepRun[]): Promise<string> {
+  return await writePage(dir, await drawSweep(dir, runs));
 }
 
 /** The deepest folder that holds all of them. */

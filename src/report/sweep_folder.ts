@@ -1,0 +1,112 @@
+/**
+ * A sweep's folder: its plan, and how each of its runs stands, which the run folders tell.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { isFile, isFolder, readJson } from "../data/files.ts";
+import {
+  type EventRow,
+  parseJsonLines,
+  RUN_MARK,
+  SWEEP_FILE,
+  type SweepPlanRun,
+  type SweepRecord,
+  type SweepRun,
+} from "../record.ts";
+import { lockHolder } from "../run/lock.ts";
+
+/** What a run of a sweep is called, and its folder: `importance-0.3-seed1`. */
+export function runName(
+  { strategy, pruning_level, seed }: { strategy: string; pruning_level: number; seed: number },
+): string {
+  return `${strategy}-${pruning_level}-seed${seed}`;
+}
+
+/** Whether a folder holds a sweep. */
+export async function isSweep(dir: string): Promise<boolean> {
+  return await isFile(join(dir, SWEEP_FILE));
+}
+
+/**
+ * Reads a sweep's plan. Plans of format 1 say how far the sweep was, too: that is not looked at.
+ *
+ * @throws {TypeError} If the folder is not a sweep's, or the file broken.
+ */
+export async function readSweep(dir: string): Promise<SweepRecord> {
+  const path = join(dir, SWEEP_FILE);
+  if (!await isSweep(dir)) {
+    throw new TypeError(`${dir} is not a folder that a sweep made: it has no ${SWEEP_FILE}`);
+  }
+  const record = await readJson(path) as Partial<SweepRecord> | null;
+  const { format, created = "", options, runs } = record ?? {};
+  if (
+    (format !== 1 && format !== 2) || !Array.isArray(runs) ||
+    typeof options !== "object" || options === null
+  ) {
+    throw new TypeError(`${path} is not a sweep's plan, or of another version of Pollard`);
+  }
+  return { format, created, options, runs: runs.map((run, i) => planned(run, `${path} run ${i}`)) };
+}
+
+function planned(run: Partial<SweepPlanRun> | null, where: string): SweepPlanRun {
+  const { strategy, pruning_level, seed, folder } = run ?? {};
+  if (
+    typeof strategy !== "string" || typeof pruning_level !== "number" || typeof seed !== "number"
+  ) {
+    throw new TypeError(`${where} must have a strategy, a pruning_level and a seed`);
+  }
+  const own = { strategy, pruning_level, seed };
+  if (folder === undefined) return { ...own, folder: runName(own) };
+  if (typeof folder !== "string" || !isName(folder)) {
+    throw new TypeError(
+      `${where}: folder must be the name of a folder inside the sweep's: ${JSON.stringify(folder)}`,
+    );
+  }
+  return { ...own, folder };
+}
+
+/** Whether a text names something inside a folder, and nothing outside of it. */
+function isName(text: string): boolean {
+  return text !== "" && text !== "." && text !== ".." && !/[/\\\0]/.test(text);
+}
+
+/** How the runs of a sweep stand now. @param dir The sweep's folder. */
+export async function standings(
+  dir: string,
+  runs: readonly SweepPlanRun[],
+): Promise<SweepRun[]> {
+  return await Promise.all(runs.map((run) => standing(dir, run)));
+}
+
+/** How one run of a sweep stands now. */
+export async function standing(dir: string, plan: SweepPlanRun): Promise<SweepRun> {
+  const { strategy, pruning_level, seed, folder } = plan;
+  const run = { strategy, pruning_level, seed, folder };
+  const path = join(dir, folder);
+  if (!await isFolder(path)) return { ...run, state: "waiting" };
+  if (await isFile(join(path, "results.json"))) return { ...run, state: "finished" };
+  const holder = await lockHolder(path);
+  if (holder) {
+    const { pid, host, since } = holder;
+    const message = `process ${pid} on ${host} is running it, since ${since}`;
+    return { ...run, state: "running", message };
+  }
+  if (!await isFile(join(path, RUN_MARK))) return { ...run, state: "waiting" };
+  const reason = await failure(path);
+  return reason === undefined
+    ? { ...run, state: "stopped" }
+    : { ...run, state: "failed", message: reason };
+}
+
+/** Why a run ended early, if an error was the last that happened to it. */
+async function failure(dir: string): Promise<string | undefined> {
+  try {
+    const text = await Deno.readTextFile(join(dir, "events.jsonl"));
+    const last = text.trimEnd().split("\n").at(-1) ?? "";
+    const [row] = parseJsonLines<EventRow>(last + "\n");
+    return row?.event === "failed" ? String(row.reason) : undefined;
+  } catch {
+    return undefined; // whoever opens the run is told what is wrong with its records
+  }
+}
