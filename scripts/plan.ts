@@ -4,10 +4,14 @@
  *
  * @module
  */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { writeWhole } from "../src/data/files.ts";
 import { DEFAULTS, type ExperimentOptions } from "../src/experiment/options.ts";
+import { runOptions, type SweepOptions } from "../src/experiment/sweep_options.ts";
+import type { SweepPlanRun } from "../src/record.ts";
 import { shellCommand } from "../src/shell.ts";
+import { printPiece } from "./cli.ts";
 
 /**
  * The options of an experiment as its command line takes them: those that differ from the defaults.
@@ -37,7 +41,49 @@ export function runCommand(options: ExperimentOptions, runDir: string): string[]
   ];
 }
 
-/** The same as one line for a shell. */
-export function planLine(command: readonly string[]): string {
-  return shellCommand("", command).trimStart();
+/**
+ * The lines of a plan: one command for each run of a sweep.
+ *
+ * @param dir The sweep's folder.
+ * @throws {TypeError} If a path has control characters, which no line takes in every shell.
+ */
+export function planLines(
+  options: SweepOptions,
+  runs: readonly SweepPlanRun[],
+  dir: string,
+): string[] {
+  return runs.map((run) => {
+    const command = runCommand(runOptions(options, run, dir), join(dir, run.folder));
+    // deno-lint-ignore no-control-regex -- these are what is looked for
+    const odd = command.find((word) => /[\x00-\x1f\x7f]/.test(word));
+    if (odd !== undefined) {
+      throw new TypeError(
+        `a plan has one command a line, and this has control characters: ${JSON.stringify(odd)}`,
+      );
+    }
+    return shellCommand("", command).trimStart();
+  });
+}
+
+/** Where a plan goes that is not to be a file. */
+const STDOUT = "-";
+
+/**
+ * Refuses a file that is there and holds something: workers may be reading it.
+ *
+ * @throws {TypeError} If it does.
+ */
+export async function checkNewFile(path: string): Promise<void> {
+  const stat = path === STDOUT ? undefined : await Deno.stat(path).catch(() => undefined);
+  if (!stat?.isDirectory && !(stat?.isFile && stat.size > 0)) return;
+  throw new TypeError(`${path} is there already: name another file, or remove it`);
+}
+
+/** Writes lines to a file, or to stdout where it is named `-`. */
+export async function writeLines(path: string, lines: readonly string[]): Promise<void> {
+  const text = lines.map((line) => line + "\n").join("");
+  if (path === STDOUT) return printPiece(text);
+  const stat = await Deno.stat(path).catch(() => undefined);
+  if (stat && !stat.isFile) await Deno.writeTextFile(path, text); // a pipe, for one
+  else await writeWhole(path, text);
 }

@@ -3,30 +3,40 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { columns } from "./columns.ts";
 import { openLive } from "./live.ts";
 import { formatSeconds } from "./progress.ts";
+import { checkNewFile, planLines, writeLines } from "./plan.ts";
 import { carryThrough } from "./run_task.ts";
 import { parseSweep } from "./sweep_options.ts";
 import { isFile } from "../src/data/files.ts";
 import { stepBatch } from "../src/experiment/options.ts";
-import { prepareSweep, Sweep, type SweepListeners } from "../src/experiment/sweep.ts";
+import {
+  newSweepFolder,
+  prepareSweep,
+  Sweep,
+  type SweepListeners,
+} from "../src/experiment/sweep.ts";
 import { checkSweepOptions, type SweepOptions } from "../src/experiment/sweep_options.ts";
 import { Gpu } from "../src/gpu/device.ts";
-import type { SweepRun, SweepState } from "../src/record.ts";
-import { readSwept } from "../src/report/compared.ts";
-import { drawSweep } from "../src/report/comparison.ts";
+import { RUN_MARK, type SweepRun, type SweepState } from "../src/record.ts";
+import { collectRuns } from "../src/report/collect.ts";
+import { isComparable, readSwept } from "../src/report/compared.ts";
+import { drawSweep, writeSweep } from "../src/report/comparison.ts";
 import { compareRuns } from "../src/report/comparing.ts";
 import { comparisonVerdict } from "../src/report/comparison_words.ts";
 import type { Page } from "../src/report/document.ts";
 import { readSweep, runName } from "../src/report/sweep_folder.ts";
 import { duration, plural } from "../src/report/theme.ts";
 import { drawReport } from "../src/report/write.ts";
+import { shellQuote } from "../src/shell.ts";
 
 await runMain(async (signal) => {
-  const { options: given, resume, json, dryRun, live: port } = parseSweep();
+  const { options: given, resume, json, dryRun, plan, collect, live: port } = parseSweep();
+  if (collect !== undefined) return await preparing(() => tellCollected(collect, json));
+  if (plan !== undefined) return await preparing(() => writePlan(plan, given, resume, json));
   if (dryRun) return await preparing(() => tellPlan(given, resume, json));
   using live = openLive(port);
   const { device } = given ?? await preparing(() => optionsOf(resume!));
@@ -73,7 +83,7 @@ async function soFar({ dir, runs }: Sweep): Promise<Page> {
     const own = join(dir, running.folder);
     if (await isFile(join(own, "data.json"))) return await drawReport(own);
   }
-  return await drawSweep(dir, runs);
+  return await drawSweep(dir, await readSwept(dir, runs));
 }
 
 /** Says which runs there would be, or are. */
@@ -86,6 +96,44 @@ async function tellPlan(
   if (json) return printJson({ options, runs });
   const rows = runs.map((run) => [runName(run), run.state]);
   console.log([planLine(options, runs), ...columns(rows), "Nothing was written."].join("\n"));
+}
+
+/** Makes a sweep's folder, where it is not there, and writes a command for each of its runs. */
+async function writePlan(
+  path: string,
+  given: SweepOptions | undefined,
+  resume: string | undefined,
+  json: boolean,
+): Promise<void> {
+  await checkNewFile(path);
+  const { options, runs } = given ? await planOf(given) : await Sweep.resume(resume!);
+  planLines(options, runs, given?.output_dir ?? resume!); // which refuses what no line takes
+  const dir = resolve(given ? await newSweepFolder(options, runs) : resume!);
+  await writeLines(path, planLines(options, runs, dir));
+  const then = `deno task sweep --collect ${shellQuote(dir)}`;
+  if (json) return printJson({ sweep: dir, plan: path, runs });
+  console.error(`${plural(runs.length, "command")} in ${path}; when they have run: ${then}`);
+}
+
+/** Compares the runs in a folder, and says which were left out. */
+async function tellCollected(dir: string, json: boolean): Promise<void> {
+  if (await isFile(join(dir, RUN_MARK))) {
+    throw new TypeError(`${dir} is the folder of one run: give the folder that holds several`);
+  }
+  const runs = await collectRuns(dir);
+  const page = await writeSweep(dir, runs);
+  const verdict = comparisonVerdict(compareRuns(runs));
+  const out = runs.filter((run) => !isComparable(run)).map(({ name, dir: own, state, reason }) => ({
+    name: own === undefined ? name : relative(dir, own),
+    state,
+    ...(reason !== undefined && { reason }),
+  }));
+  if (json) return printJson({ page, verdict, compared: runs.length - out.length, left_out: out });
+  console.log(`${verdict.join("\n")}\n${page}`);
+  if (out.length > 0) console.error(`${plural(out.length, "run")} of ${runs.length} left out:`);
+  for (const { name, state, reason } of out) {
+    console.error(`  ${name}: ${state}${reason === undefined ? "" : `: ${reason}`}`);
+  }
 }
 
 async function planOf(given: SweepOptions) {

@@ -9,7 +9,7 @@ import {
   SWEEP_RULES,
   type SweepOptions,
 } from "../src/experiment/sweep_options.ts";
-import { type AnyCommand, newCommand, Option, refuse } from "./cli.ts";
+import { type AnyCommand, newCommand, Option, refuse, textOption } from "./cli.ts";
 import { EXPERIMENT_GROUPS, STRATEGIES_HELP } from "./experiment_options.ts";
 import {
   addOptions,
@@ -51,15 +51,31 @@ continues those that were stopped, and tries those that failed once more, from t
 checkpoints. A run whose folder was deleted is run again. One process at a time can carry out a
 sweep; a run that another process is running is left to it.
 
+--plan writes a file with one command for each run (- for stdout), which work from any folder, in any
+order, on all machines that see the same paths: each begins its run, continues it, or does nothing if
+it has finished. A run that another process has is refused with exit code 2. docs/many-machines.md
+shows GNU parallel, Slurm and Kubernetes.
+
 ${STRATEGIES_HELP}
 
 Examples:
   deno task sweep --dry_run
   deno task sweep --strategies importance,random --levels 0.1,0.3 --seeds 1,2,3
-  deno task sweep --resume sweeps/SWEEP`;
+  deno task sweep --resume sweeps/SWEEP
+  deno task sweep --plan plan.txt --seeds 1,2,3 && parallel --jobs 2 < plan.txt
+  deno task sweep --collect sweeps/SWEEP`;
 
 /** What the command line of a sweep asks for. */
-export type SweepCommand = RunCommand<SweepOptions> & { readonly dryRun: boolean };
+export type SweepCommand = RunCommand<SweepOptions> & {
+  readonly dryRun: boolean;
+  /** Where the plan goes: one command a line. */
+  readonly plan?: string;
+  /** A folder whose runs are compared, and nothing is run. */
+  readonly collect?: string;
+};
+
+/** Options in whose place nothing is run. */
+const INSTEAD = ["dry_run", "plan", "collect"] as const;
 
 /**
  * Parses the command line of a sweep.
@@ -72,11 +88,26 @@ export function parseSweep(
   command: AnyCommand = sweepCommand(),
 ): SweepCommand {
   const parsed = parseRun(command, args, {
-    ...{ rules: SWEEP_RULES, check: checkSweepOptions, beside: ["dry_run"] },
+    ...{ rules: SWEEP_RULES, check: checkSweepOptions, beside: INSTEAD },
   });
-  const dryRun = command.opts().dry_run === true;
-  if (dryRun && parsed.live !== undefined) refuse("live and dry_run cannot both be given");
-  return { ...parsed, dryRun };
+  const given = command.options.map((option) => option.attributeName())
+    .filter((name) => command.getOptionValueSource(name) === "cli");
+  const { dry_run, plan, collect } = command.opts();
+  const instead = INSTEAD.filter((name) => given.includes(name));
+  if (instead.length > 1) refuse(`--${instead[0]} and --${instead[1]} cannot both be given`);
+  if (instead.length > 0 && parsed.live !== undefined) {
+    refuse(`--live and --${instead[0]} cannot both be given`);
+  }
+  const other = given.find((name) => name !== "collect" && name !== "json");
+  if (collect !== undefined && other) {
+    refuse(`--${other} cannot be given beside --collect, which compares the runs that are there`);
+  }
+  return {
+    ...parsed,
+    dryRun: dry_run === true,
+    ...(plan !== undefined && { plan }),
+    ...(collect !== undefined && { collect }),
+  };
 }
 
 /** The command with all its options. */
@@ -90,8 +121,24 @@ export function sweepCommand(): AnyCommand {
   });
   addOptions(command, GROUPS, SWEEP_RULES, SWEEP_DEFAULTS);
   addRunOptions(command);
-  return command.addOption(
-    new Option("--dry_run", "say which runs there would be, and write nothing")
-      .helpGroup("Output:"),
-  );
+  const instead = (flags: string, help: string, name?: string) => {
+    const option = new Option(flags, help).helpGroup("Instead of running it:");
+    return name ? option.argParser(textOption(name)) : option;
+  };
+  return command
+    .addOption(instead("--dry_run", "say which runs there would be, and write nothing"))
+    .addOption(
+      instead(
+        "--plan <file>",
+        "make the folder, and write one command for each run: see below",
+        "plan",
+      ),
+    )
+    .addOption(
+      instead(
+        "--collect <dir>",
+        "compare all runs in a folder, and say which are missing",
+        "collect",
+      ),
+    );
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { SWEEP_FILE, type SweepRun } from "../src/record.ts";
-import { readCompared } from "../src/report/compared.ts";
+import { readCompared, readSwept } from "../src/report/compared.ts";
 import {
   commonFolder,
   drawComparison,
@@ -309,12 +309,15 @@ Deno.test("a sweep's page has its failed, stopped and waiting runs, with the rea
       const record = { format: 2, created: "", options: {}, runs };
       await Deno.writeTextFile(join(dir, SWEEP_FILE), JSON.stringify(record));
       const text = words(pageHtml(await drawSweep(dir)));
-      assert.match(text, /5 runs: 1 finished, 2 failed, 1 unfinished, 1 waiting\./);
+      assert.match(text, /9 runs: 5 finished, 2 failed, 1 unfinished, 1 waiting\./);
       assert.match(text, /failed: lost it/);
       assert.match(text, /failed: Cannot parse .*a2.config\.json/);
       assert.match(text, /importance-0\.25-seed5 importance 25 % 5 waiting/);
       const memory: SweepRun[] = [{ ...runs[4], state: "failed", message: "the disk is full" }];
-      assert.match(words(pageHtml(await drawSweep(dir, memory))), /failed: the disk is full/);
+      assert.match(
+        words(pageHtml(await drawSweep(dir, await readSwept(dir, memory)))),
+        /failed: the disk is full/,
+      );
     },
   );
 });

@@ -152,7 +152,7 @@ export async function openExperiment(
   listeners: RunListeners = {},
 ): Promise<ExperimentRun> {
   const options = absolute(checkOptions({ ...given, output_dir: dirname(dir) }));
-  if (!await exists(join(dir, RUN_MARK))) {
+  if (!await hasBegun(dir)) {
     return await begin(
       gpu,
       options,
@@ -173,6 +173,11 @@ export async function openExperiment(
   });
 }
 
+/** Whether a folder holds a run that had everything it needed to begin; `data.json` came last. */
+async function hasBegun(dir: string): Promise<boolean> {
+  return await exists(join(dir, RUN_MARK)) && await exists(join(dir, "data.json"));
+}
+
 /**
  * What an experiment with these options found, if it has finished in a folder.
  *
@@ -183,7 +188,7 @@ export async function readFinished(
   dir: string,
   given: Partial<ExperimentOptions>,
 ): Promise<Results | undefined> {
-  if (!await exists(join(dir, RUN_MARK))) return undefined;
+  if (!await hasBegun(dir)) return undefined;
   checkSame(dir, await readOptions(dir), absolute(checkOptions(given)));
   const results = join(dir, "results.json");
   return await exists(results) ? await readJson(results) as Results : undefined;

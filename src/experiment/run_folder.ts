@@ -70,6 +70,18 @@ export function shortName(model: string): string {
   return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
+/** What a run's folder gets before `data.json`, with which the run begins. */
+const BEGINNINGS: readonly string[] = [
+  ...[LOCK_FILE, RUN_MARK, "config.json", "environment.json"],
+  ...LOGS,
+];
+
+/** Whether something in a folder is there before a run begins; it may be half written. */
+function isBeginning(name: string): boolean {
+  return BEGINNINGS.some((own) => name === own || name.startsWith(`${own}.tmp-`)) ||
+    name.startsWith("data.json.tmp-");
+}
+
 /** Run folders that this process holds, by their real paths. */
 const held = new Map<string, RunFolder>();
 
@@ -149,7 +161,8 @@ export class RunFolder implements Disposable {
   }
 
   /**
-   * Makes a folder of this very name, or takes one that is empty.
+   * Makes a folder of this very name, or takes one that is empty, or in which a run was killed before it
+   * had begun.
    *
    * @throws {TypeError} If it is a file, holds something, or cannot be made.
    * @throws {LockedError} If another process has it.
@@ -164,7 +177,7 @@ export class RunFolder implements Disposable {
       await Deno.mkdir(dir, { recursive: true });
       folder = await RunFolder.#locked(dir, say);
       for await (const { name } of Deno.readDir(dir)) {
-        if (name !== LOCK_FILE) throw new Error(`it holds ${name} already`);
+        if (!isBeginning(name)) throw new Error(`it holds ${name} already`);
       }
     } catch (error) {
       folder?.dispose();

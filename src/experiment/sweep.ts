@@ -10,6 +10,7 @@ import { isFile, writeWhole } from "../data/files.ts";
 import { DeviceLostError, Gpu } from "../gpu/device.ts";
 import { SWEEP_FILE, type SweepPlanRun, type SweepRecord, type SweepRun } from "../record.ts";
 import { writeSweep } from "../report/comparison.ts";
+import { readSwept } from "../report/compared.ts";
 import { readSweep, runName, standing, standings } from "../report/sweep_folder.ts";
 import { writeReport } from "../report/write.ts";
 import { LockedError, lockFolder } from "../run/lock.ts";
@@ -156,7 +157,7 @@ export class Sweep {
       for (const [index, run] of this.#runs.entries()) {
         if (run.state === "running") this.#runs[index] = await standing(this.dir, run);
       }
-      await writeSweep(this.dir, this.#runs);
+      await this.#draw();
     } finally {
       if (this.#gpu !== this.#config.gpu) this.#gpu?.dispose();
       this.#gpu = this.#config.gpu;
@@ -186,8 +187,12 @@ export class Sweep {
       run.state = "failed";
       this.#replaceLostDevice(error);
     }
-    await writeSweep(this.dir, this.#runs);
+    await this.#draw();
     this.#config.onRunEnd?.(run, index, (performance.now() - started) / 1e3);
+  }
+
+  async #draw(): Promise<void> {
+    await writeSweep(this.dir, await readSwept(this.dir, this.#runs));
   }
 
   #say(line: string): void {

@@ -13,6 +13,7 @@ import {
   RUN_MARK,
   type RunKind,
   type RunRecord,
+  type SweepPlanRun,
   type SweepRun,
 } from "../record.ts";
 import { readIntegration, readKind, readRun } from "./read.ts";
@@ -79,10 +80,9 @@ export async function readCompared(dir: string): Promise<ComparedRun> {
  */
 export async function readSwept(dir: string, runs: readonly SweepRun[]): Promise<ComparedRun[]> {
   return await Promise.all(runs.map(async (run): Promise<ComparedRun> => {
-    const { strategy, pruning_level: level, seed, state, folder, message } = run;
+    const { state, folder, message } = run;
     const planned: ComparedRun = {
-      name: runName(run),
-      ...{ page: false, kind: "experiment", strategy, level, seed, cycles: [] },
+      ...waitingRun(run),
       state: state === "failed" ? "failed" : state === "waiting" ? "waiting" : "unfinished",
       ...(message !== undefined && { reason: message }),
     };
@@ -96,6 +96,15 @@ export async function readSwept(dir: string, runs: readonly SweepRun[]): Promise
       return { ...planned, dir: join(dir, folder), state: "failed", reason: said(error) };
     }
   }));
+}
+
+/** A run of a sweep's plan that has no folder yet. */
+export function waitingRun(plan: SweepPlanRun): ComparedRun {
+  const { strategy, pruning_level: level, seed } = plan;
+  return {
+    ...{ name: runName(plan), page: false, kind: "experiment", strategy, level, seed, cycles: [] },
+    state: "waiting",
+  };
 }
 
 /** Whether a run has what a comparison needs: a test loss, its twin's, and its heads. */

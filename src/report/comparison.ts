@@ -4,8 +4,9 @@
  * @module
  */
 import { dirname, join, relative, resolve } from "node:path";
-import { RUN_MARK, SWEEP_FILE, type SweepRun } from "../record.ts";
-import { type ComparedRun, readCompared, readSwept } from "./compared.ts";
+import { RUN_MARK, SWEEP_FILE } from "../record.ts";
+import { collectRuns } from "./collect.ts";
+import { type ComparedRun, readCompared } from "./compared.ts";
 import { compareRuns, type Comparison, type Group, seedsOf, type Series } from "./comparing.ts";
 import { COMPARISON_FIGURES, drawComparisonFigures, sharePercent } from "./comparison_figures.ts";
 import { comparisonVerdict, differencesInWords, runsInWords } from "./comparison_words.ts";
@@ -24,7 +25,6 @@ import {
 } from "./parts.ts";
 import { count, loss, minus, signed, written } from "./theme.ts";
 import { commonConfig, commonRecord, differingOptions, differingPlaces } from "./variants.ts";
-import { readSweep, standings } from "./sweep_folder.ts";
 import { writePage } from "./write_page.ts";
 
 /** Draws the page of several runs. */
@@ -93,19 +93,20 @@ export async function writeComparison(
 }
 
 /**
- * Reads a sweep's folder and draws its comparison as far as it is; nothing is written.
+ * Draws the comparison of a sweep as far as it is, or of all run folders in a folder; nothing is written.
  *
- * @param runs How its runs stand; what their folders say unless given.
- * @throws {TypeError} If its `sweep.json` is missing or broken.
+ * @param runs The runs; what {@linkcode collectRuns} finds unless given.
+ * @throws {TypeError} If there are none, or a sweep's plan is broken.
  */
-export async function drawSweep(dir: string, runs?: readonly SweepRun[]): Promise<Page> {
-  const stand = runs ?? await standings(dir, (await readSweep(dir)).runs);
-  const read = await readSwept(dir, stand);
-  return { ...renderComparison(named(read, dir)), title: "Pollard sweep" };
+export async function drawSweep(dir: string, runs?: readonly ComparedRun[]): Promise<Page> {
+  return {
+    ...renderComparison(named(runs ?? await collectRuns(dir), dir)),
+    title: "Pollard sweep",
+  };
 }
 
-/** Reads a sweep's folder and writes its comparison there. @returns The path of `report.html`. */
-export async function writeSweep(dir: string, runs?: readonly SweepRun[]): Promise<string> {
+/** Writes the same into that folder. @returns The path of `report.html`. */
+export async function writeSweep(dir: string, runs?: readonly ComparedRun[]): Promise<string> {
   return await writePage(dir, await drawSweep(dir, runs));
 }
 

@@ -82,21 +82,24 @@ export async function standings(
 /** How one run of a sweep stands now. */
 export async function standing(dir: string, plan: SweepPlanRun): Promise<SweepRun> {
   const { strategy, pruning_level, seed, folder } = plan;
-  const run = { strategy, pruning_level, seed, folder };
-  const path = join(dir, folder);
-  if (!await isFolder(path)) return { ...run, state: "waiting" };
-  if (await isFile(join(path, "results.json"))) return { ...run, state: "finished" };
-  const holder = await lockHolder(path);
+  return { strategy, pruning_level, seed, folder, ...await stateOf(join(dir, folder)) };
+}
+
+/** How a run stands, by its folder. */
+export async function stateOf(dir: string): Promise<Pick<SweepRun, "state" | "message">> {
+  if (!await isFolder(dir)) return { state: "waiting" };
+  if (await isFile(join(dir, "results.json"))) return { state: "finished" };
+  const holder = await lockHolder(dir);
   if (holder) {
     const { pid, host, since } = holder;
-    const message = `process ${pid} on ${host} is running it, since ${since}`;
-    return { ...run, state: "running", message };
+    return {
+      state: "running",
+      message: `process ${pid} on ${host} is running it, since ${since}`,
+    };
   }
-  if (!await isFile(join(path, RUN_MARK))) return { ...run, state: "waiting" };
-  const reason = await failure(path);
-  return reason === undefined
-    ? { ...run, state: "stopped" }
-    : { ...run, state: "failed", message: reason };
+  if (!await isFile(join(dir, RUN_MARK))) return { state: "waiting" };
+  const reason = await failure(dir);
+  return reason === undefined ? { state: "stopped" } : { state: "failed", message: reason };
 }
 
 /** Why a run ended early, if an error was the last that happened to it. */

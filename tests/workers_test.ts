@@ -1,0 +1,143 @@
+/** A sweep as a plan: workers that share its lines, killed and interrupted, and what they leave. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { readSweep, standings } from "../src/report/sweep_folder.ts";
+import { runScript } from "./script.ts";
+import { makeTiny } from "./tiny.ts";
+
+const { dir, textFile, modelDir } = await makeTiny();
+const ground = join(dir, "it's a $HOME");
+await Deno.mkdir(ground);
+
+const GRID = [
+  ...["--strategies", "importance,random", "--levels", "0.25", "--seeds", "1,2"],
+  ...["--model_name", modelDir, "--text", textFile, "--max_length", "16", "--batch_size", "2"],
+  ...["--warmup_steps", "3", "--finetuning_steps", "12", "--cycles", "2", "--eval_tokens", "64"],
+  ...["--test_tokens", "64", "--controller_update_freq", "4", "--output_dir", ground],
+];
+
+/** Makes a plan of four runs. @returns Its file, and the sweep's folder. */
+async function makePlan(name: string): Promise<{ plan: string; sweep: string }> {
+  const plan = join(ground, name);
+  const { code, stdout, stderr } = await runScript("sweep", ...GRID, "--plan", plan, "--json");
+  assert.equal(code, 0, stderr);
+  return { plan, sweep: JSON.parse(stdout).sweep };
+}
+
+/** A worker that carries out a file of commands, in another folder. */
+function shell(...args: string[]) {
+  const options = { cwd: "/", stdout: "null", stderr: "piped", env: { NO_COLOR: "1" } } as const;
+  return new Deno.Command("sh", { args, ...options });
+}
+
+async function states(sweep: string): Promise<string[]> {
+  const runs = await standings(sweep, (await readSweep(sweep)).runs);
+  return runs.map(({ state }) => state);
+}
+
+/** What runs leave that must not depend on who ran them, and how often they were stopped. */
+async function outcome(sweep: string): Promise<unknown[]> {
+  const { runs } = await readSweep(sweep);
+  return await Promise.all(runs.map(({ folder }) => outcomeOf(join(sweep, folder))));
+}
+
+async function outcomeOf(run: string) {
+  const { execution_time_s: _, ...results } = JSON.parse(
+    await Deno.readTextFile(join(run, "results.json")),
+  );
+  const metrics = await Deno.readTextFile(join(run, "metrics.jsonl"));
+  return { results, metrics, weights: await Deno.readFile(join(run, "model/model.safetensors")) };
+}
+
+async function until(what: string, done: () => Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 1200; i++) {
+    if (await done()) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`a minute was not enough: ${what}`);
+}
+
+const posix = { ignore: Deno.build.os === "windows" };
+
+/** One worker, never stopped; shared by the tests below. */
+const whole = posix.ignore ? undefined : await (async () => {
+  const made = await makePlan("whole.txt");
+  const { code, stderr } = await shell(made.plan).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  return made;
+})();
+
+Deno.test({
+  name: "a plan's lines run from any folder, whatever its path holds; done twice, nothing changes",
+  ...posix,
+  async fn() {
+    const { plan, sweep } = whole!;
+    assert.deepEqual(await states(sweep), Array(4).fill("finished"));
+    assert.equal((await Deno.readTextFile(plan)).trimEnd().split("\n").length, 4);
+    const before = await outcome(sweep);
+    const again = await shell(plan).output();
+    assert.equal(again.code, 0);
+    assert.match(new TextDecoder().decode(again.stderr), /nothing is left to do/);
+    assert.deepEqual(await outcome(sweep), before);
+
+    const refused = await runScript("sweep", ...GRID, "--plan", plan);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /whole\.txt is there already: name another file/);
+    const anew = await runScript("sweep", "--resume", sweep, "--plan", "-");
+    assert.equal(anew.stdout, await Deno.readTextFile(plan));
+  },
+});
+
+Deno.test({
+  name: "two workers on one plan, one of them killed: each run is run once, with the same bits",
+  ...posix,
+  async fn() {
+    const { plan, sweep } = await makePlan("shared.txt");
+    const [first] = (await readSweep(sweep)).runs;
+    const killed = shell(plan).spawn(), drained = killed.stderr.cancel();
+    const lock = join(sweep, first.folder, "pollard.lock");
+    const metrics = join(sweep, first.folder, "metrics.jsonl");
+    await until("training", async () => (await Deno.stat(metrics).catch(() => null))?.size! > 0);
+    const other = shell(plan).output();
+    await until("the second run", async () => (await states(sweep))[1] === "running");
+    const { pid } = JSON.parse(await Deno.readTextFile(lock));
+    killed.kill("SIGKILL");
+    Deno.kill(pid, "SIGKILL");
+    await Promise.all([killed.status, drained]);
+    const { stderr } = await other;
+    assert.match(new TextDecoder().decode(stderr), new RegExp(`in use by process ${pid} on`));
+    assert.deepEqual((await states(sweep)).slice(1), Array(3).fill("finished"));
+
+    const collected = await runScript("sweep", "--collect", sweep);
+    assert.equal(collected.code, 0, collected.stderr);
+    assert.match(collected.stderr, /1 run of 4 left out:\n {2}importance-0\.25-seed1: unfinished/);
+    const last = await shell(plan).output();
+    assert.equal(last.code, 0, new TextDecoder().decode(last.stderr));
+    assert.deepEqual(await outcome(sweep), await outcome(whole!.sweep));
+  },
+});
+
+Deno.test({
+  name:
+    "a run that was killed before it had begun, begins; a line's own folder is never taken over",
+  ...posix,
+  async fn() {
+    const { plan, sweep } = await makePlan("begun.txt");
+    const [first, second] = (await readSweep(sweep)).runs;
+    const [line, next] = (await Deno.readTextFile(plan)).split("\n");
+    const half = join(sweep, first.folder), foreign = join(sweep, second.folder);
+    await Deno.mkdir(half);
+    for (const name of ["pollard-run.json", "metrics.jsonl"]) {
+      await Deno.copyFile(join(whole!.sweep, first.folder, name), join(half, name));
+    }
+    await Deno.writeTextFile(join(half, "config.json.tmp-1"), "{");
+    const { code, stderr } = await shell("-c", line).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+    assert.deepEqual(await outcomeOf(half), await outcomeOf(join(whole!.sweep, first.folder)));
+    await Deno.mkdir(foreign);
+    await Deno.writeTextFile(join(foreign, "notes.txt"), "mine");
+    const refused = await shell("-c", next).output();
+    assert.equal(refused.code, 2);
+    assert.match(new TextDecoder().decode(refused.stderr), /it holds notes\.txt already/);
+  },
+});
