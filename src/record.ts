@@ -449,9 +449,10 @@ export function headCsvHeader(): string {
   return HEAD_COLUMNS.join(",") + "\n";
 }
 
-/** Writes one line of `heads.csv`; what was not measured becomes an empty cell. */
+/** Writes one line of `heads.csv`; what was not measured, or is no number, becomes an empty cell. */
 export function headCsvLine(row: HeadRow): string {
-  return HEAD_COLUMNS.map((column) => row[column] ?? "").join(",") + "\n";
+  const cell = (value: number | undefined) => Number.isFinite(value) ? value : "";
+  return HEAD_COLUMNS.map((column) => cell(row[column])).join(",") + "\n";
 }
 
 /**
@@ -460,23 +461,37 @@ export function headCsvLine(row: HeadRow): string {
  * @throws {SyntaxError} If the header is not ours, or a cell is not a number.
  */
 export function parseHeadCsv(text: string): HeadRow[] {
+  return [...eachHeadCsvRow(text)].map(({ value }) => value as unknown as HeadRow);
+}
+
+/** The rows of `heads.csv`, each with its line, counted from 1; empty cells have no key. */
+export function* eachHeadCsvRow(
+  text: string,
+): Generator<{ value: Record<string, number>; line: number }> {
   const [header, ...lines] = text.trimEnd().split("\n");
   if (header !== HEAD_COLUMNS.join(",")) {
-    throw new SyntaxError(`Cannot parse heads.csv: unknown header: ${header}`);
+    throw new SyntaxError(`Cannot parse line 1: unknown header: ${header.slice(0, 200)}`);
   }
-  return lines.map((line, index) => {
-    const cells = line.split(",");
-    const row: Record<string, number> = {};
+  for (const [index, text] of lines.entries()) {
+    const line = index + 2, cells = text.split(",");
+    if (cells.length !== HEAD_COLUMNS.length) {
+      throw new SyntaxError(
+        `Cannot parse line ${line}: it has ${cells.length} cells, not ${HEAD_COLUMNS.length}`,
+      );
+    }
+    const value: Record<string, number> = {};
     HEAD_COLUMNS.forEach((column, i) => {
-      if (cells[i] === "") return;
-      const value = Number(cells[i]);
-      if (cells[i] === undefined || Number.isNaN(value)) {
-        throw new SyntaxError(`Cannot parse heads.csv line ${index + 2}: ${column} is ${cells[i]}`);
+      // Earlier versions wrote these where a measurement was no number.
+      if (["", "NaN", "Infinity", "-Infinity"].includes(cells[i])) return;
+      value[column] = cells[i].trim() === "" ? NaN : Number(cells[i]);
+      if (!Number.isFinite(value[column])) {
+        throw new SyntaxError(
+          `Cannot parse line ${line}: ${column} is ${JSON.stringify(cells[i])}, not a number`,
+        );
       }
-      row[column] = value;
     });
-    return row as unknown as HeadRow;
-  });
+    yield { value, line };
+  }
 }
 
 /**
@@ -485,16 +500,21 @@ export function parseHeadCsv(text: string): HeadRow[] {
  * @throws {SyntaxError} If a line before the last is not JSON.
  */
 export function parseJsonLines<Row>(text: string): Row[] {
+  return [...eachJsonLine(text)].map(({ value }) => value as Row);
+}
+
+/** The rows of JSON Lines, each with its line, counted from 1; see {@linkcode parseJsonLines}. */
+export function* eachJsonLine(text: string): Generator<{ value: unknown; line: number }> {
   const lines = text.split("\n");
-  const rows: Row[] = [];
-  lines.forEach((line, index) => {
-    if (line.trim() === "") return;
+  for (const [index, text] of lines.entries()) {
+    if (text.trim() === "") continue;
+    let value: unknown;
     try {
-      rows.push(JSON.parse(line) as Row);
+      value = JSON.parse(text);
     } catch (error) {
       if (index === lines.length - 1) return;
       throw new SyntaxError(`Cannot parse line ${index + 1}: ${(error as Error).message}`);
     }
-  });
-  return rows;
+    yield { value, line: index + 1 };
+  }
 }

@@ -1,10 +1,8 @@
 /** The page of an integrated run, drawn from made-up records. */
 import assert from "node:assert/strict";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import {
   type DecisionRound,
-  headCsvHeader,
-  headCsvLine,
   type IntegrationCycle,
   type IntegrationRecord,
 } from "../src/record.ts";
@@ -20,6 +18,7 @@ import { ratingsFigure } from "../src/report/strategies.ts";
 import { writeReport } from "../src/report/write.ts";
 import { FIVE, syntheticIntegration } from "./integration_fixture.ts";
 import { bare, HOLES, REACHES_OUT, times } from "./page_checks.ts";
+import { recordFiles, withFiles } from "./record_files.ts";
 
 function page(run: IntegrationRecord): string {
   return pageHtml(renderIntegration(run));
@@ -459,38 +458,9 @@ Deno.test("text from a run is escaped wherever it stands", () => {
 
 // ---- the folder -------------------------------------------------------------------------------
 
-/** Writes a run's records into a new folder, and removes it at the end. */
-async function withFolder(
-  run: IntegrationRecord,
-  work: (dir: string, put: (name: string, text: string) => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  const put = async (name: string, text: string) => {
-    await Deno.mkdir(dirname(join(dir, name)), { recursive: true });
-    await Deno.writeTextFile(join(dir, name), text);
-  };
-  const lines = (rows: readonly unknown[]) =>
-    rows.map((row) => JSON.stringify(row) + "\n").join("");
-  try {
-    await put("pollard-run.json", JSON.stringify({ format: 1, kind: "integration" }));
-    await put("config.json", JSON.stringify(run.config));
-    await put("environment.json", JSON.stringify(run.environment));
-    await put("data.json", JSON.stringify(run.data));
-    await put("cycles.jsonl", lines(run.cycles));
-    await put("metrics.jsonl", lines(run.metrics));
-    await put("events.jsonl", lines(run.events));
-    await put("heads.csv", headCsvHeader() + run.heads.map(headCsvLine).join(""));
-    if (run.memory) await put("memory/transformations.json", JSON.stringify(run.memory));
-    if (run.results) await put("results.json", JSON.stringify(run.results));
-    await work(dir, put);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
-
 Deno.test("an integrated run's folder is read back, and its page written whole", async () => {
   const run = syntheticIntegration();
-  await withFolder(run, async (dir, put) => {
+  await withFiles(recordFiles(run), async (dir, put) => {
     assert.deepEqual(await readIntegration(dir), run);
     await put("figures/predictions.svg", "of an earlier report");
     assert.equal(await writeReport(dir), join(dir, "report.html"));
@@ -512,7 +482,7 @@ Deno.test("an integrated run's folder is read back, and its page written whole",
 Deno.test("a folder of a run that was killed is read as far as it goes", async () => {
   const run = syntheticIntegration({ finished: false });
   delete run.memory;
-  await withFolder(run, async (dir, put) => {
+  await withFiles(recordFiles(run), async (dir, put) => {
     assert.deepEqual(await readIntegration(dir), run);
     const [first, second] = run.cycles.map((cycle) => JSON.stringify(cycle));
     await put("cycles.jsonl", `${first}\n${second.slice(0, 200)}`);
@@ -527,7 +497,7 @@ Deno.test("a folder of a run that was killed is read as far as it goes", async (
 });
 
 Deno.test("the page is that of the folder's kind", async () => {
-  await withFolder(syntheticIntegration({ finished: false }), async (dir, put) => {
+  await withFiles(recordFiles(syntheticIntegration({ finished: false })), async (dir, put) => {
     assert.equal(await readKind(dir), "integration");
     for (const mark of [{ format: 1 }, { format: 1, kind: "experiment" }]) {
       await put("pollard-run.json", JSON.stringify(mark));
@@ -539,48 +509,67 @@ Deno.test("the page is that of the folder's kind", async () => {
     await put("pollard-run.json", JSON.stringify({ format: 1, kind: "bakery" }));
     await assert.rejects(writeReport(dir), {
       name: "TypeError",
-      message: `${join(dir, "pollard-run.json")}: unknown kind of run: "bakery"`,
+      message: `${
+        join(dir, "pollard-run.json")
+      } line 1: kind must be one of experiment, integration: "bakery"`,
     });
   });
 });
 
 Deno.test("damaged files are named, and what was written before stays", async () => {
   const run = syntheticIntegration({ cycles: FIVE.slice(0, 1) });
-  await withFolder(run, async (dir, put) => {
+  await withFiles(recordFiles(run), async (dir, put) => {
     await writeReport(dir);
     const before = await Deno.readTextFile(join(dir, "report.html"));
     const [cycle] = run.cycles;
     const row = (change: object) => JSON.stringify({ ...cycle, ...change }) + "\n";
+    const results = JSON.stringify(run.results, null, 2);
     const damaged: [name: string, text: string, error: RegExp][] = [
       ["cycles.jsonl", "{\n{}\n", /^SyntaxError: .*cycles\.jsonl: Cannot parse line 1/],
-      ["cycles.jsonl", "null\n", /cycles\.jsonl row 1: cycle must be a whole number, 1 or more/],
-      ["cycles.jsonl", row({ cycle: 0 }), /row 1: cycle must be a whole number, 1 or more: 0$/],
-      ["cycles.jsonl", row({ initial: 3 }), /row 1: initial must be an object: 3$/],
-      ["cycles.jsonl", row({}) + row({ success: 1 }), /row 2: success must be true or false: 1$/],
+      ["cycles.jsonl", "null\n", /cycles\.jsonl line 1: the record must be an object: null$/],
+      ["cycles.jsonl", row({ cycle: 0 }), /line 1: cycle must be a whole number, 1 or more: 0$/],
+      ["cycles.jsonl", row({ initial: 3 }), /line 1: initial must be an object: 3$/],
       [
         "cycles.jsonl",
-        row({ pruned_heads: [[1]] }),
-        /pruned_heads must be a list of \[layer, head/,
+        row({}) + "\n" + row({ success: 1 }),
+        /line 3: success must be true or false: 1$/,
       ],
       [
         "cycles.jsonl",
-        row({ heads_before: undefined }),
-        /heads_before must be a list of the heads/,
+        row({ pruned_heads: [[1, 2, 3]] }),
+        /pruned_heads\[0\]\[2\] must be \[layer, head\]/,
       ],
-      ["cycles.jsonl", row({ ratings: { pruning: {} } }), /ratings\.growth must be an object/],
-      ["cycles.jsonl", row({ advice: {} }), /advice\.preferences must be an object/],
-      ["cycles.jsonl", row({ pruning_strategy: null }), /pruning_strategy must be a text: null$/],
+      ["cycles.jsonl", row({ heads_before: undefined }), /line 1: heads_before is missing$/],
       [
         "cycles.jsonl",
-        row({ advice: { preferences: {}, rounds: [{}] } }),
-        /advice\.rounds must be a list, each with a list of decisions/,
+        row({ gates: [[0.5], [0.5, "x"]] }),
+        /line 1: gates\[1\]\[1\] must be a number, 0 or more: "x"$/,
       ],
-      ["events.jsonl", `{"step":-1,"arm":"pruned"}\n`, /events\.jsonl row 1: step must be/],
-      ["metrics.jsonl", `{"step":1,"arm":"prunned"}\n`, /metrics\.jsonl row 1: unknown arm/],
-      ["memory/transformations.json", "{}", /transformations must be a list of objects/],
+      [
+        "cycles.jsonl",
+        row({ grown_heads: [[0, 1e9]] }),
+        /line 1: grown_heads\[0\]\[1\] must be a whole number, 0 to 16383: 1000000000$/,
+      ],
+      [
+        "cycles.jsonl",
+        row({ grown_heads: [[16000, 0]] }),
+        /line 1: layer 16000, head 0 makes a model of at least 16001 x 8 heads/,
+      ],
+      ["events.jsonl", `{"event":"phase","step":-1}\n`, /events\.jsonl line 1: step must be/],
+      ["events.jsonl", `{"event":"feast"}\n`, /line 1: event must be one of phase, .*: "feast"$/],
+      [
+        "metrics.jsonl",
+        `{"step":1,"arm":"prunned","phase":"warmup"}\n`,
+        /metrics\.jsonl line 1: arm must be one of/,
+      ],
+      ["memory/transformations.json", "{}", /line 1: capacity is missing$/],
       ["memory/transformations.json", "{", /^SyntaxError: Cannot parse .*transformations\.json/],
-      ["results.json", "{}", /results\.json: cycle_metrics must be a list of objects/],
-      ["results.json", "[]", /results\.json must hold a JSON object/],
+      [
+        "results.json",
+        results.replace(/"seed": \d+/, `"seed": "x"`),
+        new RegExp(`results\\.json line ${results.split("\n").length - 1}: seed must be a number`),
+      ],
+      ["results.json", "[]", /results\.json line 1: the record must be an object: \[\]$/],
       ["pollard-run.json", "{", /^SyntaxError: Cannot parse .*pollard-run\.json/],
     ];
     for (const [name, text, error] of damaged) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { type Arm, headCsvHeader, headCsvLine, type RunRecord } from "../src/record.ts";
+import type { Arm, RunRecord } from "../src/record.ts";
 import { differenceFigure, sparsityFigure, validationFigure } from "../src/report/curves.ts";
 import { cyclesOf } from "../src/report/cycle_results.ts";
 import { cyclesFigure, impactFigure, recovery } from "../src/report/cycles.ts";
@@ -19,6 +19,7 @@ import { timelineFigure } from "../src/report/timeline.ts";
 import { warmupFigure, warmupThirds } from "../src/report/warmup.ts";
 import { writeReport } from "../src/report/write.ts";
 import { bare, HOLES, marks, REACHES_OUT, times } from "./page_checks.ts";
+import { recordFiles, withFiles } from "./record_files.ts";
 import { syntheticRun } from "./report_fixture.ts";
 
 /** The page of a run, as a file holds it. */
@@ -441,22 +442,13 @@ Deno.test("text from a run is escaped wherever it stands", () => {
 
 Deno.test("a run folder is read back, and its report written whole or not at all", async () => {
   const run = syntheticRun();
-  const dir = await Deno.makeTempDir();
-  const put = (name: string, text: string) => Deno.writeTextFile(join(dir, name), text);
-  try {
+  const files = recordFiles(run);
+  // The last line was being written when the run was killed.
+  files["heads.csv"] += "900,3,0,1,1,0.9";
+  await withFiles({ ...files, "config.json": "" }, async (dir, put) => {
+    await Deno.remove(join(dir, "config.json"));
     await assert.rejects(readRun(dir), /is not a run folder: it has no config\.json/);
-    await put("config.json", JSON.stringify(run.config));
-    await put("environment.json", JSON.stringify(run.environment));
-    await put("data.json", JSON.stringify(run.data));
-    await put("metrics.jsonl", run.metrics.map((row) => JSON.stringify(row) + "\n").join(""));
-    await put("events.jsonl", run.events.map((row) => JSON.stringify(row) + "\n").join(""));
-    // The last line was being written when the run was killed.
-    await put(
-      "heads.csv",
-      headCsvHeader() + run.heads.map(headCsvLine).join("") + "900,3,0,1,1,0.9",
-    );
-    await put("samples.json", JSON.stringify(run.samples));
-    await put("results.json", JSON.stringify(run.results));
+    await put("config.json", files["config.json"]);
     assert.deepEqual(await readRun(dir), run);
 
     await writeReport(dir);
@@ -466,7 +458,10 @@ Deno.test("a run folder is read back, and its report written whole or not at all
     assert.deepEqual(figures, FIGURE_NAMES.map((name) => `${name}.svg`).sort());
 
     await put("metrics.jsonl", `{"step":1,"arm":"prunned","phase":"warmup"}\n`);
-    await assert.rejects(writeReport(dir), /metrics\.jsonl row 1: unknown arm: "prunned"/);
+    await assert.rejects(
+      writeReport(dir),
+      /metrics\.jsonl line 1: arm must be one of pruned, .*: "prunned"$/,
+    );
     await put("results.json", "{");
     await assert.rejects(writeReport(dir), /metrics\.jsonl|results\.json/);
     assert.equal(await Deno.readTextFile(join(dir, "report.html")), page);
@@ -474,9 +469,7 @@ Deno.test("a run folder is read back, and its report written whole or not at all
       [...Deno.readDirSync(dir)].map(({ name }) => name).filter((name) => name.endsWith(".part")),
       [],
     );
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  });
 });
 
 // To look at the page: POLLARD_REPORT=/tmp/report.html deno test -A tests/report_test.ts

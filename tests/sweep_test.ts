@@ -212,7 +212,7 @@ Deno.test("bad options, a bad model and a folder that is no sweep's leave nothin
     /is not a folder that a sweep made: it has no sweep\.json/,
   );
   await Deno.writeTextFile(join(dir, SWEEP_FILE), "{}");
-  await assert.rejects(Sweep.resume(dir), /sweep\.json is not a sweep's plan/);
+  await assert.rejects(Sweep.resume(dir), /sweep\.json line 1: format is missing$/);
 });
 
 Deno.test("a plan of an older Pollard is read, and its runs continue in their folders", async () => {
@@ -238,8 +238,14 @@ Deno.test("a plan of an older Pollard is read, and its runs continue in their fo
 
   for (const folder of ["..", "../older", "/", "a/b", "a\\b", "", 7]) {
     await write([{ ...older[0], folder }]);
-    await assert.rejects(Sweep.resume(copy), /run 0: folder must be the name of a folder inside/);
+    await assert.rejects(
+      Sweep.resume(copy),
+      /sweep\.json line 1: runs\[0\]\.folder must be (the name of a folder inside|a text)/,
+    );
   }
+  await write([{ ...older[0], folder: "link" }]);
+  await Deno.symlink(whole.sweep.dir, join(copy, "link"));
+  await assert.rejects(Sweep.resume(copy), /link is a link that leads out of the sweep's folder/);
 });
 
 Deno.test("a second sweep in the same folder is refused; a run in other hands is left to them", async () => {

@@ -192,7 +192,7 @@ function riseOf({ loss_before, loss_after_pruning, loss_after_finetuning }: Cycl
 /** What fine-tuning brought back of what pruning cost; nothing where pruning cost nothing. */
 export function recovery(cycle: CycleResult): string | undefined {
   const { impact, after } = riseOf(cycle);
-  if (impact <= 0 || !measured(after)) return undefined;
+  if (!(impact > 0) || !measured(after)) return undefined;
   const share = (impact - after) / impact;
   return share > 1 ? "more than all" : percent(share, 0);
 }

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { join } from "node:path";
-import { isFile, isFolder, readJson } from "../data/files.ts";
+import { isAbsolute, join, relative, sep as SEPARATOR } from "node:path";
+import { isFile, isFolder } from "../data/files.ts";
 import {
   type EventRow,
   parseJsonLines,
@@ -15,6 +15,8 @@ import {
   type SweepRun,
 } from "../record.ts";
 import { lockHolder } from "../run/lock.ts";
+import { readRecord } from "./record_files.ts";
+import { sweepForm } from "./record_forms.ts";
 
 /** What a run of a sweep is called, and its folder: `importance-0.3-seed1`. */
 export function runName(
@@ -34,41 +36,25 @@ export async function isSweep(dir: string): Promise<boolean> {
  * @throws {TypeError} If the folder is not a sweep's, or the file broken.
  */
 export async function readSweep(dir: string): Promise<SweepRecord> {
-  const path = join(dir, SWEEP_FILE);
-  if (!await isSweep(dir)) {
+  const record = await readRecord(join(dir, SWEEP_FILE), sweepForm);
+  if (!record) {
     throw new TypeError(`${dir} is not a folder that a sweep made: it has no ${SWEEP_FILE}`);
   }
-  const record = await readJson(path) as Partial<SweepRecord> | null;
-  const { format, created = "", options, runs } = record ?? {};
-  if (
-    (format !== 1 && format !== 2) || !Array.isArray(runs) ||
-    typeof options !== "object" || options === null
-  ) {
-    throw new TypeError(`${path} is not a sweep's plan, or of another version of Pollard`);
-  }
-  return { format, created, options, runs: runs.map((run, i) => planned(run, `${path} run ${i}`)) };
+  const runs = record.runs.map(({ strategy, pruning_level, seed, folder }) => {
+    const own = { strategy, pruning_level, seed };
+    return { ...own, folder: folder ?? runName(own) };
+  });
+  for (const { folder } of runs) await checkInside(dir, folder);
+  return { ...record, runs };
 }
 
-function planned(run: Partial<SweepPlanRun> | null, where: string): SweepPlanRun {
-  const { strategy, pruning_level, seed, folder } = run ?? {};
-  if (
-    typeof strategy !== "string" || typeof pruning_level !== "number" || typeof seed !== "number"
-  ) {
-    throw new TypeError(`${where} must have a strategy, a pruning_level and a seed`);
-  }
-  const own = { strategy, pruning_level, seed };
-  if (folder === undefined) return { ...own, folder: runName(own) };
-  if (typeof folder !== "string" || !isName(folder)) {
-    throw new TypeError(
-      `${where}: folder must be the name of a folder inside the sweep's: ${JSON.stringify(folder)}`,
-    );
-  }
-  return { ...own, folder };
-}
-
-/** Whether a text names something inside a folder, and nothing outside of it. */
-function isName(text: string): boolean {
-  return text !== "" && text !== "." && text !== ".." && !/[/\\\0]/.test(text);
+/** A run is written where its folder leads: a link must not take it elsewhere. */
+async function checkInside(dir: string, folder: string): Promise<void> {
+  const path = join(dir, folder);
+  if (!await isFolder(path)) return;
+  const inside = relative(await Deno.realPath(dir), await Deno.realPath(path));
+  if (inside !== "" && !isAbsolute(inside) && inside.split(SEPARATOR)[0] !== "..") return;
+  throw new TypeError(`${path} is a link that leads out of the sweep's folder: remove it`);
 }
 
 /** How the runs of a sweep stand now. @param dir The sweep's folder. */

@@ -78,6 +78,7 @@ export function signed(value: number, digits = 4): string {
 
 /** Writes a perplexity: two decimals while they tell something. */
 export function perplexity(value: number): string {
+  if (value === Infinity) return "more than 1e308"; // exp of a loss above 709
   if (value >= 1e6) return value.toExponential(2).replace("e+", "e");
   return value < 100
     ? value.toFixed(2)

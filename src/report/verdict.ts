@@ -17,6 +17,7 @@ import {
   PHASE_NAMES,
   plural,
   signed,
+  written,
 } from "./theme.ts";
 
 /** A claim, what the run says of it, and the values of `results.json` that say so. */
@@ -91,7 +92,7 @@ export function keyNumbers(run: RunRecord): KeyNumber[] {
     name: string,
     value: unknown,
     write: (value: number) => string,
-    aside?: (value: number) => string,
+    aside?: (value: number) => string | undefined,
   ) => measured(value) ? [{ name, value: write(value), aside: aside?.(value) }] : [];
   const nats = (name: string, value: unknown) =>
     row(
@@ -105,7 +106,7 @@ export function keyNumbers(run: RunRecord): KeyNumber[] {
       name,
       measured(other) && measured(results.final_loss) ? results.final_loss - other : undefined,
       (value) => `${signed(value)} nats per token`,
-      (value) => `perplexity ${signed((Math.exp(value) - 1) * 100, 2)} %`,
+      (value) => written((Math.exp(value) - 1) * 100, (rise) => `perplexity ${signed(rise, 2)} %`),
     );
   return [
     ...nats("Test loss, pruned model", results.final_loss),
@@ -174,7 +175,7 @@ export function claims(run: RunRecord): Claim[] {
       claim: "The pruned model is the same masked, compacted and reloaded from disk",
       finding: high === low
         ? "equal to the last bit"
-        : `apart by ${((high - low) / Math.abs(low)).toExponential(1)} of the loss`,
+        : `apart by ${((high - low) / Math.max(-low, high)).toExponential(1)} of the loss`,
       evidence: names.flatMap((name, i) =>
         measured(forms[i]) ? [`${name} ${forms[i].toFixed(6)}`] : []
       ).join(", "),
