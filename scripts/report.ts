@@ -5,12 +5,14 @@
  */
 import { newCommand, Option, parseCommand, preparing, refuse, runMain, textOption } from "./cli.ts";
 import { writeComparison, writeSweep } from "../src/report/comparison.ts";
+import { siftRuns } from "../src/report/sift.ts";
 import { isSweep } from "../src/report/sweep_folder.ts";
 import { writeReport } from "../src/report/write.ts";
 
 const AFTER = `Examples:
   deno task report runs/RUN
   deno task report runs/RUN1 runs/RUN2 runs/RUN3
+  deno task report runs/*
   deno task report sweeps/SWEEP`;
 
 await runMain(async () => {
@@ -38,7 +40,9 @@ await runMain(async () => {
   console.log(
     await preparing(async () => {
       if (dirs.length > 1) {
-        return await writeComparison(dirs, output === undefined ? {} : { output });
+        const { dirs: runs, leftOut } = await siftRuns(dirs);
+        for (const line of leftOut) console.error(line);
+        return await writeComparison(runs, output === undefined ? {} : { output });
       }
       return await isSweep(dirs[0]) ? await writeSweep(dirs[0]) : await writeReport(dirs[0]);
     }),

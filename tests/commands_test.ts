@@ -160,6 +160,60 @@ Deno.test("report compares several runs, and draws a sweep's comparison again", 
   }
 });
 
+Deno.test("report runs/* works twice: what is no run folder is left out with a line", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "pollard-all-" });
+  try {
+    await makeRun(dir, "a", { loss: 4.01, twin: 4 });
+    await makeRun(dir, "b", { loss: 4.02, twin: 4, seed: 2 });
+    await Deno.mkdir(join(dir, "empty"));
+    await Deno.mkdir(join(dir, "grid"));
+    await Deno.writeTextFile(join(dir, "grid", "sweep.json"), "{}");
+    const all = () => [...Deno.readDirSync(dir)].map(({ name }) => join(dir, name)).sort();
+    const first = await run("report", ...all());
+    assert.equal(first.code, 0, first.stderr);
+    const report = join(dir, "report.html");
+    const page = await Deno.readTextFile(report);
+    assert.equal(all().length, 6, "report.html and figures/ came on top");
+
+    const second = await run("report", ...all());
+    assert.equal(second.code, 0, second.stderr);
+    const lines = second.stderr.split("\n");
+    for (
+      const [name, why] of [
+        ["empty", "it is not a run folder: it has no config.json"],
+        ["figures", "it is not a run folder: it has no config.json"],
+        ["grid", "it is a sweep's folder: name it alone, or name the run folders in it"],
+        ["report.html", "it is a file"],
+      ]
+    ) assert.ok(lines.includes(`${join(dir, name)} is left out: ${why}`), second.stderr);
+    assert.equal(await Deno.readTextFile(report), page);
+
+    const none = await run("report", join(dir, "empty"), join(dir, "figures"));
+    assert.equal(none.code, 2);
+    assert.match(none.stderr, /there is no run folder among what was named: /);
+    const gone = await run("report", join(dir, "a"), join(dir, "gone"));
+    assert.equal(gone.code, 2);
+    assert.match(gone.stderr, /gone: there is no such folder/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("report names the line of a record of the wrong kind", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "pollard-wrong-" });
+  try {
+    const a = await makeRun(dir, "a", { loss: 4.01, twin: 4 });
+    const rows = [`{"step":1e9,"event":"prune","layer":1000000000,"head":0,"arm":"pruned"}`];
+    await Deno.writeTextFile(join(a, "events.jsonl"), rows.join("\n") + "\n");
+    const { code, stderr } = await run("report", a);
+    assert.equal(code, 2);
+    assert.match(stderr, /events\.jsonl line 1: .* (is missing|must be .*)/);
+    assert.doesNotMatch(stderr, /mistake in Pollard/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 const REFUSED: [string, string[], RegExp][] = [
   ["evaluate", ["--text_file", "none.txt"], /none\.txt/],
   ["evaluate", [], /text_file is needed/],
@@ -219,7 +273,7 @@ const REFUSED: [string, string[], RegExp][] = [
     /600 x 128 tokens at once are too many.*what fits: batch_size 256/,
   ],
   ["report", ["nowhere"], /nowhere/],
-  ["report", ["nowhere", "elsewhere"], /is not a run folder: it has no config\.json/],
+  ["report", ["nowhere", "elsewhere"], /nowhere: there is no such folder/],
   ["report", ["nowhere", "--output", "there"], /output is for the comparison of several runs/],
   ["sweep", ["--levels", "0.1,1.3"], /levels must be between 0 and 1: 1\.3/],
   ["sweep", ["--levels", "0.1,,0.3"], /levels has an empty value: 0\.1,,0\.3/],
