@@ -162,12 +162,12 @@ export function modelOption() {
 /** Says which texts commands take; the two other options belong to it. */
 export const TEXT_HELP = {
   text:
-    "moby_dick (embedded), tiny_shakespeare or wikitext (fetched once), or the path of a UTF-8, " +
-    "JSON Lines or Parquet file, or of a folder with train.*, validation.* and test.*",
+    "moby_dick (embedded), tiny_shakespeare or wikitext (fetched once), or the path of a text, " +
+    "JSON, CSV, TSV or Parquet file, or of a folder with train.*, validation.* and test.*",
   dataset_config:
     "which wikitext: wikitext-2-raw-v1 (unless given) or wikitext-103-raw-v1; in a folder, the " +
     "folder below",
-  text_column: "where the rows of a JSON Lines or Parquet file have their text",
+  text_column: "the column in which a table (JSON, CSV, TSV, Parquet) has its text",
 } as const;
 
 /** The option by which commands take a data set's configuration. */

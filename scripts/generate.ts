@@ -90,7 +90,7 @@ await runMain(async (signal) => {
     .option("--json", "print a JSON line for each prompt, when all are done");
   const { model_name, json, prompt, prompts_file, ...own } = parseCommand(command);
   const { gpu, model, prompts } = await preparing(async () => {
-    const prompts = await promptsOf(prompt, prompts_file);
+    const prompts = await promptsOf(prompt, prompts_file, signal);
     const model = await openModel(model_name, { onMessage: (line) => console.error(line) });
     if (model.tokenizer === undefined) throw new TypeError(`${model_name} has no tokenizer.json`);
     return { gpu: await Gpu.open(), model, prompts };
@@ -131,9 +131,15 @@ function stopText(text: string): string {
 }
 
 /** The prompts of the command line and of a file, in this order. */
-async function promptsOf(given: string[] = [], file?: string): Promise<string[]> {
+async function promptsOf(
+  given: string[] = [],
+  file: string | undefined,
+  signal: AbortSignal,
+): Promise<string[]> {
   if (file === undefined) return given.length > 0 ? given : [PROMPT];
-  const lines = (await readUtf8(file)).split(/\r?\n/).filter((line) => line.trim() !== "");
+  const lines = (await readUtf8(file, { signal })).split(/\r?\n/).filter((line) =>
+    line.trim() !== ""
+  );
   if (lines.length === 0) refuse(`${file} holds no prompt: write one on each line`);
   return [...given, ...lines];
 }

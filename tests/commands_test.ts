@@ -253,7 +253,7 @@ const REFUSED: [string, string[], RegExp][] = [
   ],
   [
     "neural_plasticity_controller_experiment",
-    ["--text", fixtureUrl("tiny/config.json").pathname],
+    ["--text", new URL("../LICENSE", import.meta.url).pathname],
     /four parts for batches of 4 x 64 tokens/,
   ],
   ["pretrain", ["--vocab_size", "12"], /vocab_size/],

@@ -119,7 +119,7 @@ inFolder("what is wrong with a line of JSON is named", async (dir) => {
     await assert.rejects(loadText(path), { name: "TypeError", message });
   }
   await Deno.writeFile(path, Uint8Array.of(0x7b, 0xff, 0x7d));
-  await assert.rejects(loadText(path), /no character goes on at byte 1 of 3/);
+  await assert.rejects(loadText(path), /at byte 1 of 3/);
   await Deno.writeTextFile(path, "\n\n");
   await assert.rejects(loadText(path), { name: "RangeError", message: /is empty/ });
 });
@@ -137,7 +137,7 @@ inFolder("plain text: characters across blocks, and where it stops being text", 
   bytes[block + 5] = 0xff;
   await Deno.writeFile(path, bytes);
   await assert.rejects(loadText(path), {
-    message: new RegExp(`byte ${block + 5} of ${2 * block};`),
+    message: new RegExp(`byte ${block + 5} of ${2 * block}`),
   });
   await Deno.writeFile(path, bytes.subarray(0, block - 1)); // in the middle of a character
   await assert.rejects(loadText(path), {
@@ -152,12 +152,12 @@ inFolder("what is no text is refused with what it is, and what to do with it", a
   const cases: [Uint8Array<ArrayBuffer>, RegExp][] = [
     [
       new Uint8Array(await new Response(gzip).arrayBuffer()),
-      /text\.txt is not UTF-8 text, but a gzip file: unpack it first, for example with gunzip$/,
+      /text\.txt is not UTF-8 text .*, but a gzip file: unpack it first, for example with gunzip$/,
     ],
     [await Deno.readFile(parquet("snappy")), /but a Parquet file: let its name end in \.parquet/],
     [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0), /but a Zstandard file: unpack it/],
-    [Uint8Array.of(0xff, 0xfe, ...wide), /text\.txt is not UTF-8 text: .*zeros, as in UTF-16/],
-    [wide, /text\.txt is not UTF-8 text: .*zeros, as in UTF-16 .*iconv -f utf-16 -t utf-8/],
+    [Uint8Array.of(0xff, 0xfe, ...wide), /text\.txt is not UTF-8 text .*zeros\), but UTF-16 text/],
+    [wide, /text\.txt is not UTF-8 text .*zeros\), but UTF-16 text: .*iconv -f utf-16le -t utf-8/],
     [Uint8Array.of(0xfe, 0xff, 0x4e, 0x2d), /but UTF-16 text: convert it, .* iconv -f utf-16/],
   ];
   for (const [bytes, message] of cases) {
@@ -178,7 +178,7 @@ inFolder("what is no text is refused with what it is, and what to do with it", a
   if (Deno.build.os !== "windows") {
     await assert.rejects(openText("/dev/zero"), {
       name: "TypeError",
-      message: /\/dev\/zero is not a file that can be read more than once: write the text to one/,
+      message: /\/dev\/zero is a pipe or a device, not a file: give a file that can be read again/,
     });
   }
   await Deno.writeTextFile(path, words);

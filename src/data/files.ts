@@ -40,15 +40,39 @@ async function writeNew(
 }
 
 /**
+ * All bytes of a file.
+ *
+ * @throws {Deno.errors.NotFound} If there is no such file.
+ * @throws {TypeError} If it is a folder, or a pipe or a device, which may never end.
+ */
+export async function readWhole(path: string): Promise<Uint8Array> {
+  await checkFile(path);
+  return await Deno.readFile(path);
+}
+
+/**
+ * Refuses what is not an ordinary file.
+ *
+ * @throws {Deno.errors.NotFound} If there is no such file.
+ * @throws {TypeError} If it is a folder, or a pipe or a device, which may never end.
+ */
+export async function checkFile(path: string): Promise<Deno.FileInfo> {
+  const info = await Deno.stat(path);
+  if (info.isFile) return info;
+  const what = info.isDirectory ? "a folder" : "a pipe or a device";
+  throw new TypeError(`${path} is ${what}, not a file: give a file that can be read again`);
+}
+
+/**
  * Reads a JSON file.
  *
  * @throws {Deno.errors.NotFound} If there is no such file.
- * @throws {TypeError} If it is not UTF-8 text or not JSON.
+ * @throws {TypeError} If it is not a file, not UTF-8 text or not JSON.
  */
 export async function readJson(path: string): Promise<unknown> {
   let bytes: Uint8Array;
   try {
-    bytes = await Deno.readFile(path);
+    bytes = await readWhole(path);
   } catch (cause) {
     if (!(cause instanceof Deno.errors.NotFound)) throw cause;
     throw new Deno.errors.NotFound(`no file at ${path}`, { cause });
@@ -86,9 +110,11 @@ export interface OpenSource extends ByteSource, Disposable {}
 /**
  * Opens a file for reading at any place. Reads must not overlap in time.
  *
+ * @throws {TypeError} If it is not a file.
  * @throws Whatever the system says if it cannot be opened.
  */
 export async function openFile(path: string): Promise<OpenSource> {
+  await checkFile(path);
   const file = await Deno.open(path);
   try {
     const { size } = await file.stat();

@@ -5,7 +5,7 @@
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { memorySource, openFile, type OpenSource } from "./files.ts";
+import { memorySource, openFile, type OpenSource, readWhole } from "./files.ts";
 import { LOOKED_FOR, refuseLfsPointer } from "./formats.ts";
 import { fetchPage } from "./web.ts";
 
@@ -50,7 +50,7 @@ export async function openFolder(dir: string | URL): Promise<Folder> {
     where: path,
     path: inside,
     has: async (name) => await there(inside(name), Deno.stat) !== undefined,
-    read: async (name) => checkedBytes(await there(inside(name), Deno.readFile), inside(name)),
+    read: async (name) => checkedBytes(await there(inside(name), readWhole), inside(name)),
     open: async (name) => await checkedSource(await there(inside(name), openFile), inside(name)),
   };
 }

@@ -11,6 +11,7 @@ import {
   type SchemaTree,
 } from "./deps.ts";
 import { formatOf, LOOKED_FOR } from "./formats.ts";
+import { noColumn } from "./rows.ts";
 import type { Reading } from "./utf8.ts";
 
 /**
@@ -70,10 +71,7 @@ export async function* parquetRows(
 function checkColumn(path: string, children: readonly SchemaTree[], column: string): void {
   const found = children.find(({ element }) => element.name === column);
   if (found === undefined) {
-    const names = children.map(({ element }) => element.name).join(", ");
-    throw new TypeError(
-      `${path} has no column ${column}: it has ${names}; name one of them as text_column`,
-    );
+    throw noColumn(path, column, children.map(({ element }) => element.name));
   }
   const { type, logical_type, converted_type } = found.element;
   const other = logical_type && logical_type.type !== "STRING" ||

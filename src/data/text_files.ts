@@ -4,7 +4,11 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { checkFile } from "./files.ts";
+import { csvRows, tsvRows } from "./csv_rows.ts";
+import { jsonLines, jsonRows } from "./json_rows.ts";
 import { parquetRows } from "./parquet.ts";
+import type { RowReader } from "./rows.ts";
 import { decodeUtf8, fileBlocks, type Reading } from "./utf8.ts";
 
 /** Stands between two rows, and between two files, as between the lines of WikiText in transformers' documentation. */
@@ -37,9 +41,12 @@ export function memoryText(name: string, content: string | Uint8Array): TextFile
 }
 
 /** How a file's rows are read, by its ending. */
-const ROWS: ReadonlyMap<string, typeof parquetRows> = new Map([
-  ["jsonl", jsonRows],
-  ["ndjson", jsonRows],
+const ROWS: ReadonlyMap<string, RowReader> = new Map<string, RowReader>([
+  ["jsonl", jsonLines],
+  ["ndjson", jsonLines],
+  ["json", jsonRows],
+  ["csv", csvRows],
+  ["tsv", tsvRows],
   ["parquet", parquetRows],
 ]);
 
@@ -47,20 +54,15 @@ const ROWS: ReadonlyMap<string, typeof parquetRows> = new Map([
 export const ROW_ENDINGS: readonly string[] = [...ROWS.keys()];
 
 /**
- * A file on disk: `.jsonl` and `.ndjson` hold an object a line, `.parquet` a table, every other ending is
- * plain UTF-8 text.
+ * A file on disk: `.jsonl` and `.ndjson` hold an object a line, `.json` the same or one array of objects,
+ * `.csv`, `.tsv` and `.parquet` a table; every other file is plain UTF-8 text.
  *
  * @param column Where rows have their text.
  * @throws {TypeError} If it is a pipe, a device or a folder.
  * @throws Whatever the system says if it cannot be looked at.
  */
 export async function textFile(path: string, column: string): Promise<TextFile> {
-  const { size, mtime, isFile } = await Deno.stat(path);
-  if (!isFile) {
-    throw new TypeError(
-      `${path} is not a file that can be read more than once: write the text to one, and give that`,
-    );
-  }
+  const { size, mtime } = await checkFile(path);
   const rows = ROWS.get(/\.(\w+)$/.exec(path)?.[1].toLowerCase() ?? "");
   const checkUnchanged = async () => {
     const now = await Deno.stat(path);
@@ -126,65 +128,4 @@ function* longPieces(rows: readonly string[]): Generator<string> {
     from = i + 1;
     length = 0;
   }
-}
-
-/**
- * The rows of a file of JSON lines, those of a block at once; empty lines are passed over.
- *
- * @throws {TypeError} If a line is not an object with text in that column; the error names the line.
- */
-async function* jsonRows(
-  path: string,
-  column: string,
-  reading: Reading = {},
-): AsyncGenerator<string[]> {
-  const { size } = await Deno.stat(path);
-  let number = 0, rest = "";
-  const rowsOf = (lines: readonly string[]) =>
-    lines.flatMap((line) => {
-      number++;
-      return line.trim() === "" ? [] : [jsonText(line, column, `${path}, line ${number}`)];
-    });
-  for await (const piece of decodeUtf8(fileBlocks(path, reading), { name: path, size })) {
-    const lines = (rest + piece).split("\n");
-    rest = lines.pop()!;
-    yield rowsOf(lines);
-  }
-  yield rowsOf([rest]);
-}
-
-function jsonText(line: string, column: string, where: string): string {
-  let row: unknown;
-  try {
-    row = JSON.parse(line);
-  } catch (cause) {
-    throw new TypeError(
-      `${where} is not JSON: ${(cause as Error).message}; a line holds {"${column}": "..."}`,
-      { cause },
-    );
-  }
-  if (typeof row !== "object" || row === null || Array.isArray(row)) {
-    const what = Array.isArray(row) ? "a JSON array" : "no object";
-    throw new TypeError(`${where} holds ${what}: write one object a line, {"${column}": "..."}`);
-  }
-  if (!Object.hasOwn(row, column)) {
-    const names = Object.keys(row).join(", ");
-    throw new TypeError(
-      `${where} has no column ${column}: it has ` +
-        (names ? `${names}; name one of them as text_column` : "none"),
-    );
-  }
-  const value = (row as Record<string, unknown>)[column];
-  if (typeof value === "string") {
-    if (value.isWellFormed()) return value;
-    throw new TypeError(
-      `${where} is not text in its column ${column}: half of a surrogate pair stands alone in it; ` +
-        "write the file anew, with whole characters",
-    );
-  }
-  const kind = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
-  throw new TypeError(
-    `${where} has no text in its column ${column}, but ${kind}: name another as text_column, or ` +
-      "leave the line out",
-  );
 }

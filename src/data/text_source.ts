@@ -29,7 +29,7 @@ export interface TextSource {
 export interface TextOptions {
   /** Which of a data set's configurations; its first unless given. In a folder, the folder below. */
   config?: string | undefined;
-  /** Where the rows of a JSON Lines or Parquet file have their text; `text` unless given. */
+  /** The column in which tables (JSON, CSV, TSV, Parquet) have their text; `text` unless given. */
   column?: string | undefined;
   /** Which revision of a data set on the hub: a branch, a tag or a commit; `main` unless given. */
   revision?: string | undefined;
@@ -55,8 +55,8 @@ export function isTextName(name: string): boolean {
 
 /**
  * Finds a text: an embedded one by name (`moby_dick`), one that is fetched once by name
- * (`tiny_shakespeare`, `wikitext`), a file by path (`.jsonl` and `.ndjson` an object a line, `.parquet` a
- * table, any other UTF-8 text), or a folder whose files are called after their splits
+ * (`tiny_shakespeare`, `wikitext`), a file by path (`.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv` and
+ * `.parquet` are tables, any other file is UTF-8 text), or a folder whose files are called after their splits
  * (`train.txt`, `validation-00000-of-00001.parquet`, ...).
  *
  * @throws {Deno.errors.NotFound} If there is none.
@@ -107,7 +107,7 @@ async function findText(name: string, options: TextOptions): Promise<TextSource>
         throw new Deno.errors.NotFound(`${name} has no folder ${config}`, { cause });
       }
       throw new Deno.errors.NotFound(
-        `no text called ${name}: give the path of a UTF-8, JSON Lines or Parquet file, or one of ${
+        `no text called ${name}: give the path of a text, JSON, CSV, TSV or Parquet file, or one of ${
           [...Object.keys(EMBEDDED), ...Object.keys(NAMED_TEXTS), ...DATASETS.keys()].join(", ")
         }`,
         { cause },
@@ -172,6 +172,15 @@ async function filesOfFolder(folder: string, config: string | undefined): Promis
   const paths: Partial<Record<SplitName, string[]>> = {};
   for (const [split, pattern] of Object.entries(SPLIT_FILES)) {
     const of = files.filter((name) => pattern.test(name)).sort();
+    const endings = new Set(of.map((name) => ENDING.exec(name)![1].toLowerCase()));
+    if (endings.size > 1) {
+      throw new TypeError(
+        `${dir} has files of the split ${split} in several formats (${
+          of.join(", ")
+        }): one of them ` +
+          "may repeat another, so keep one format or give a file",
+      );
+    }
     if (of.length > 0) paths[split as SplitName] = of.map((name) => join(dir, name));
   }
   if (paths.train === undefined) {

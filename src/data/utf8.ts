@@ -4,7 +4,7 @@
  * @module
  */
 
-import { formatOf, isWide, refuseLfsPointer } from "./formats.ts";
+import { isWide, kindOf, LOOKED_AT, refuseLfsPointer } from "./formats.ts";
 
 /** Bytes that are read at once. */
 export const BLOCK = 1 << 20;
@@ -17,20 +17,39 @@ export interface Reading {
   readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
-/** The bytes of a file, block by block. Each is valid until the next is asked for. */
+/**
+ * The bytes of a file, block by block. Each is valid until the next is asked for. A pipe that nobody
+ * writes to can be interrupted by the signal.
+ */
 export async function* fileBlocks(
   path: string,
   { signal, onBytes }: Reading = {},
 ): AsyncGenerator<Uint8Array> {
-  using file = await Deno.open(path);
+  using stop = aborted(signal);
+  using file = await stop.before(Deno.open(path));
   const block = new Uint8Array(BLOCK);
   for (;;) {
     signal?.throwIfAborted();
-    const got = await file.read(block);
+    const got = await stop.before(file.read(block));
     if (got === null) return;
     onBytes?.(got);
     yield block.subarray(0, got);
   }
+}
+
+/** Lets a signal end the wait for a promise, whatever becomes of that. */
+function aborted(signal: AbortSignal | undefined) {
+  let stop = () => {};
+  const never = new Promise<never>((_, reject) => {
+    stop = () => reject(signal!.reason);
+    signal?.addEventListener("abort", stop);
+  });
+  never.catch(() => {});
+  return {
+    before: <T>(promise: Promise<T>): Promise<T> =>
+      signal ? Promise.race([promise, never]) : promise,
+    [Symbol.dispose]: () => signal?.removeEventListener("abort", stop),
+  };
 }
 
 /**
@@ -45,30 +64,29 @@ export async function* decodeUtf8(
   { name, size }: { name: string; size: number },
 ): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  let read = 0, rest = new Uint8Array(0), format: string | undefined;
+  let read = 0, rest = new Uint8Array(0), first: Uint8Array | undefined;
   const decode = (bytes: Uint8Array): string => {
     try {
       return decoder.decode(bytes);
     } catch (cause) {
-      if (format !== undefined) {
-        throw new TypeError(`${name} is not UTF-8 text, but ${format}`, { cause });
-      }
+      const at = read + firstInvalidUtf8(bytes);
       throw new TypeError(
-        `${name} is not UTF-8 text: no character goes on at byte ${
-          read + firstInvalidUtf8(bytes)
-        } of ${size}; convert it, for example with iconv -f latin1 -t utf-8`,
+        `${name} is not UTF-8 text (it stops being so at byte ${at} of ${size}), but ${
+          kindOf(name, first!)
+        }`,
         { cause },
       );
     }
   };
   for await (const block of blocks) {
-    if (read + rest.length === 0) {
-      format = formatOf(block);
-      refuseLfsPointer(block, name);
-      if (isWide(block)) {
+    if (first === undefined) {
+      first = block.slice(0, LOOKED_AT);
+      refuseLfsPointer(first, name);
+      if (isWide(first)) {
         throw new TypeError(
-          `${name} is not UTF-8 text: more than a quarter of its first bytes are zeros, as in UTF-16 ` +
-            "and UTF-32; convert it, for example with iconv -f utf-16 -t utf-8",
+          `${name} is not UTF-8 text (more than a quarter of its first bytes are zeros), but ${
+            kindOf(name, first)
+          }`,
         );
       }
     }
@@ -83,15 +101,23 @@ export async function* decodeUtf8(
   if (rest.length > 0) decode(rest); // throws: a character was cut
 }
 
+/** Bytes of a short file, at most. */
+const SHORT = 1 << 26;
+
 /**
- * The text of a short file.
+ * The text of a short file, or of a pipe.
  *
- * @throws {TypeError} If it is not UTF-8.
+ * @throws {TypeError} If it is not UTF-8, or longer than 64 MiB.
  */
-export async function readUtf8(path: string): Promise<string> {
-  const bytes = await Deno.readFile(path);
-  let text = "";
-  for await (const piece of decodeUtf8([bytes], { name: path, size: bytes.length })) text += piece;
+export async function readUtf8(path: string, { signal }: Reading = {}): Promise<string> {
+  const { size } = await Deno.stat(path);
+  let text = "", read = 0;
+  const onBytes = (bytes: number) => {
+    read += bytes;
+    if (read > SHORT) throw new TypeError(`${path} is longer than ${SHORT} bytes: give less`);
+  };
+  const blocks = fileBlocks(path, { signal, onBytes });
+  for await (const piece of decodeUtf8(blocks, { name: path, size })) text += piece;
   return text;
 }
 

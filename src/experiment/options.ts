@@ -34,13 +34,13 @@ export interface ExperimentOptions {
   /** `embedded`, a GPT-2 of the hub by name, or the path or URL of a folder. */
   readonly model_name: string;
   /**
-   * `moby_dick`, `tiny_shakespeare` or `wikitext`, the path of a UTF-8, JSON Lines or Parquet file, or
+   * `moby_dick`, `tiny_shakespeare` or `wikitext`, the path of a text, JSON, CSV, TSV or Parquet file, or
    * of a folder of files called after their splits.
    */
   readonly text: string;
   /** Which of a data set's configurations; empty for its first. In a folder, the folder below. */
   readonly dataset_config: string;
-  /** Where the rows of a JSON Lines or Parquet file have their text. */
+  /** The column in which tables (JSON, CSV, TSV, Parquet) have their text. */
   readonly text_column: string;
   /** Which adapter to run on. */
   readonly device: DeviceChoice;

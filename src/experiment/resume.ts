@@ -60,6 +60,14 @@ export async function readBegan(folder: RunFolder): Promise<DataRecord> {
  * @throws {TypeError} If model, tokenizer or text has changed.
  */
 export function checkUnchanged(before: DataRecord, now: DataRecord, model: string): void {
+  if (before.text_column !== now.text_column) {
+    const read = ({ text_column: column }: DataRecord) =>
+      column === undefined ? "plain text" : `a table with its text in the column ${column}`;
+    throw new TypeError(
+      `the text ${now.text} was read as ${read(before)} when the run began, and is read as ` +
+        `${read(now)} now: begin another run`,
+    );
+  }
   const hashed = {
     sha256: `the text ${now.text}`,
     tokenizer_sha256: "the model's tokenizer",

@@ -20,7 +20,7 @@ export interface UpgradeOptions {
   dataset: string;
   /** Which of a data set's configurations; empty for its first. In a folder, the folder below. */
   dataset_config: string;
-  /** Where the rows of a JSON Lines or Parquet file have their text. */
+  /** The column in which tables (JSON, CSV, TSV, Parquet) have their text. */
   text_column: string;
   /** A file or folder to use in place of `dataset`; empty for none. */
   data_path: string;
