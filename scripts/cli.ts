@@ -9,6 +9,7 @@
  * | 1 | it failed while it ran: the device was lost, the disk is full, our mistake |
  * | 2 | the input is at fault: options, files, text, no adapter |
  * | 130 | stopped by Ctrl-C |
+ * | 143, 129 | stopped by SIGTERM, by SIGHUP |
  *
  * @module
  */
@@ -20,6 +21,7 @@ import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
 import { Command, CommanderError, Option } from "./deps.ts";
 import { showingDownloads } from "./downloads.ts";
 import { readEnv } from "./env.ts";
+import { listenToSignals } from "./signals.ts";
 export { Option };
 export { preparing } from "../src/errors.ts";
 export { Progress } from "./progress.ts";
@@ -208,16 +210,18 @@ export interface ErrorReport {
 /**
  * What to say of an error that ends a script.
  *
- * @param options.interrupted Whether Ctrl-C was pressed.
+ * @param options.stopped The exit code of the signal that stopped it.
  * @param options.debug Whether to show the stack.
  */
 export function reportError(
   error: unknown,
-  { interrupted = false, debug = false }: { interrupted?: boolean; debug?: boolean } = {},
+  { stopped, debug = false }: { stopped?: number; debug?: boolean } = {},
 ): ErrorReport {
   if (error instanceof CommanderError) return { code: error.exitCode === 0 ? 0 : 2, message: "" };
   if (!(error instanceof Error)) return { code: 1, message: String(error) };
-  if (interrupted && error.name === "AbortError") return { code: 130, message: error.message };
+  if (stopped !== undefined && error.name === "AbortError") {
+    return { code: stopped, message: error.message };
+  }
   const colors = !Deno.noColor && Deno.stderr.isTerminal();
   const said = debug ? Deno.inspect(error, { colors }) : `${error.name}: ${error.message}`;
   if (isInputError(error)) return { code: 2, message: said };
@@ -234,40 +238,23 @@ function isMistake(error: Error): boolean {
     error.name === "AssertionError";
 }
 
-/** `deno task` passes Ctrl-C on to a process that the terminal told too: within this, it is one. */
-const SAME_INTERRUPT_MS = 500;
-
 /**
  * Runs a script and ends the process with its exit code.
  *
- * @param main The script. Its signal is aborted by Ctrl-C: save what must be saved, then throw an
+ * @param main The script. Its signal is aborted by Ctrl-C, SIGTERM or SIGHUP: save what must be saved, then throw an
  * `AbortError`, whose message is printed (`signal.throwIfAborted()` does, where there is nothing to
  * say). A second Ctrl-C ends the process at once. May return an exit code other than 0.
  */
 export async function runMain(
   main: (signal: AbortSignal) => Promise<number | void>,
 ): Promise<never> {
-  const controller = new AbortController();
-  const { signal } = controller;
-  let interruptedAt: number | undefined;
-  const onInterrupt = () => {
-    const time = performance.now();
-    if (interruptedAt === undefined) {
-      interruptedAt = time;
-      console.error("\nStopping; press Ctrl-C again to stop at once.");
-      controller.abort(new DOMException("Stopped.", "AbortError"));
-    } else if (time - interruptedAt > SAME_INTERRUPT_MS) {
-      console.error("\nStopped at once.");
-      Deno.exit(130);
-    }
-  };
-  Deno.addSignalListener("SIGINT", onInterrupt);
+  const stopping = listenToSignals(), { signal } = stopping;
   let code: number;
   try {
     code = await showingDownloads(signal, () => main(signal)) ?? 0;
   } catch (error) {
-    const interrupted = signal.aborted;
-    const report = reportError(error, { interrupted, debug: readEnv("POLLARD_DEBUG") === "1" });
+    const stopped = signal.aborted ? stopping.code() : undefined;
+    const report = reportError(error, { stopped, debug: readEnv("POLLARD_DEBUG") === "1" });
     if (report.message) console.error(report.message);
     code = report.code;
   }

@@ -144,7 +144,7 @@ Deno.test("reportError: exit codes and words", async () => {
   assert.deepEqual(reportError("words"), { code: 1, message: "words" });
 
   const abort = new DOMException("Saved; resume with --resume x", "AbortError");
-  assert.deepEqual(reportError(abort, { interrupted: true }), {
+  assert.deepEqual(reportError(abort, { stopped: 130 }), {
     code: 130,
     message: "Saved; resume with --resume x",
   });

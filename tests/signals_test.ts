@@ -72,12 +72,16 @@ Deno.test({
       await finish(whole, OPTIONS);
       const expected = await result(whole);
 
-      for (const [signal, code] of [["SIGINT", 130], ["SIGKILL", 137]] as const) {
+      const signals = [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129], [
+        "SIGKILL",
+        137,
+      ]] as const;
+      for (const [signal, code] of signals) {
         const cwd = await folder();
         const stopped = await stopAt(start(cwd, OPTIONS), "cycle 1: pruned", signal);
         assert.equal(stopped.code, code, stopped.stderr);
         const [{ name }] = [...Deno.readDirSync(join(cwd, "runs"))];
-        if (signal === "SIGINT") assert.match(stopped.stderr, /--resume/);
+        if (signal !== "SIGKILL") assert.match(stopped.stderr, /--resume/);
         await finish(cwd, ["--resume", join("runs", name)]);
         const { numbers, weights } = await result(cwd);
         assert.deepEqual(numbers, expected.numbers);
