@@ -33,6 +33,15 @@ def main():
     for codec in ["snappy", "zstd", "gzip"]:
         # three row groups and a rest
         parquet.write_table(table, HERE / f"rows-{codec}.parquet", row_group_size=6, compression=codec)
+    for version in ["1.0", "2.0"]:
+        # with a checksum for every page
+        parquet.write_table(
+            table.select(["text", "same"]),
+            HERE / f"rows-checked-v{version[0]}.parquet",
+            row_group_size=6,
+            write_page_checksum=True,
+            data_page_version=version,
+        )
     (HERE / "rows.json").write_text(json.dumps(ROWS) + "\n")
 
 

@@ -13,6 +13,8 @@ export type { AsyncBuffer, FileMetaData, SchemaTree } from "npm:hyparquet@1.31.5
 export const hubLibrary = () => import("npm:@huggingface/hub@2.17.5");
 /** Parquet, likewise, and the compressions that its files may have. */
 export const parquetLibrary = () => import("npm:hyparquet@1.31.5");
+/** The part of it that reads the header of a page. */
+export const parquetHeaders = () => import("npm:hyparquet@1.31.5/src/column.js");
 export const compressorsLibrary = () => import("npm:hyparquet-compressors@1.1.2");
 /** Comma-separated values, likewise. */
 export const csvLibrary = () => import("npm:csv-parse@7.0.3");

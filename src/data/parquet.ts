@@ -11,13 +11,15 @@ import {
   type SchemaTree,
 } from "./deps.ts";
 import { formatOf, LOOKED_FOR } from "./formats.ts";
+import { PageChecks } from "./parquet_pages.ts";
 import { noColumn } from "./rows.ts";
 import type { Reading } from "./utf8.ts";
 
 /**
  * The rows of a column, those of a row group at once.
  *
- * @throws {TypeError} If the file is not Parquet or damaged, has no such column, or the column holds
+ * @throws {TypeError} If the file is not Parquet or damaged (checksums of its pages are held against
+ * them, where they are there), has no such column, or the column holds
  * something else than text; the error names the columns or the row, counted from 0.
  */
 export async function* parquetRows(
@@ -42,12 +44,17 @@ export async function* parquetRows(
   checkColumn(path, parquetSchema(metadata).children, column);
   const parsers = { stringFromBytes: decode };
   const scan = await parquetScan({ file, metadata, columns: [column], compressors, parsers });
+  const pages = new PageChecks(file, metadata, column);
   const rows = Math.max(1, Number(metadata.num_rows));
   for (const { rowStart, rowEnd } of scan.ranges) {
     signal?.throwIfAborted();
     let values: ArrayLike<unknown>;
     try {
+      await pages.upTo(rowEnd);
       values = await scan.readColumn({ column, rowStart, rowEnd });
+      if (values.length !== rowEnd - rowStart) {
+        throw new Error(`it has ${values.length} of the rows ${rowStart} to ${rowEnd - 1}`);
+      }
     } catch (cause) {
       if (!(cause instanceof NotUtf8)) throw damaged(cause);
       throw new TypeError(
