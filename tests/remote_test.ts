@@ -1,6 +1,6 @@
 /**
- * Pollard over http: the tree is served on localhost, and a program in an empty folder, with no
- * configuration and no import map, imports `mod.ts` from there and runs the embedded model.
+ * Pollard from other folders: a program in an empty one, with no configuration and no import map,
+ * imports `mod.ts` over http; and one beside a `package.json` imports it by path and over http.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -8,8 +8,10 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
+type Types = Readonly<Record<string, string>>;
+
 /** What a web server says of our files; Deno takes a script's language from it. */
-const TYPES: Readonly<Record<string, string>> = {
+const TYPES: Types = {
   ts: "application/typescript",
   js: "text/javascript; charset=utf-8",
   json: "application/json",
@@ -17,15 +19,23 @@ const TYPES: Readonly<Record<string, string>> = {
   safetensors: "application/octet-stream",
 };
 
+/** What npm's http-server says of them: it takes .ts for video, and Deno knows that. */
+const HTTP_SERVER: Types = {
+  ...TYPES,
+  ts: "video/mp2t",
+  js: "application/javascript; charset=UTF-8",
+  wgsl: "text/plain; charset=UTF-8",
+};
+
 /** Files that a user's program may ask for: sources and the embedded model. */
 const SERVED = /^(mod\.ts|deno\.json|(src|shaders|assets)(\/[\w-][\w.-]*)+)$/;
 
 /** Serves the tree, read-only; `asked` fills with the paths that were found. */
-function serveTree(asked: Set<string>): Deno.HttpServer<Deno.NetAddr> {
+function serveTree(asked: Set<string>, types: Types): Deno.HttpServer<Deno.NetAddr> {
   const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
   return Deno.serve(options, async (request) => {
     const path = new URL(request.url).pathname.slice(1);
-    const type = TYPES[path.slice(path.lastIndexOf(".") + 1)];
+    const type = types[path.slice(path.lastIndexOf(".") + 1)];
     if (request.method !== "GET" && request.method !== "HEAD") {
       return new Response(null, { status: 405 });
     }
@@ -83,9 +93,68 @@ async function freshCache(dir: string): Promise<string> {
   return cache;
 }
 
+/** Runs a program beside a `package.json`, as the README says. */
+async function besidePackage(base: string, cache?: string): Promise<void> {
+  const cwd = await Deno.makeTempDir({ prefix: "pollard-package-" });
+  try {
+    await Deno.writeTextFile(
+      join(cwd, "package.json"),
+      `{ "dependencies": { "left-pad": "1.3.0" } }`,
+    );
+    await Deno.writeTextFile(
+      join(cwd, "program.ts"),
+      `import { embeddedModel, loadModel, loadText } from ${JSON.stringify(`${base}/mod.ts`)};
+const { config, tokenizer } = await loadModel(embeddedModel());
+console.log(config.V, tokenizer.encode((await loadText("moby_dick")).text.slice(0, 4)).length > 0);`,
+    );
+    const run = async (...flags: string[]) => {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "--no-lock", ...flags, "program.ts"],
+        cwd,
+        env: { ...(cache && { DENO_DIR: cache }), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
+        stdin: "null",
+        signal: AbortSignal.timeout(60_000),
+      }).output();
+      const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+      return { code, stdout: text(stdout), stderr: text(stderr) };
+    };
+    const without = await run();
+    assert.equal(without.code, 1);
+    assert.match(without.stderr, /"nodeModulesDir"/, "the flag is for what Deno says here");
+    const { code, stdout, stderr } = await run("--node-modules-dir=none");
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, "1024 true\n");
+    assert.deepEqual(
+      [...Deno.readDirSync(cwd)].map(({ name }) => name).sort(),
+      ["package.json", "program.ts"],
+    );
+  } finally {
+    await Deno.remove(cwd, { recursive: true });
+  }
+}
+
+Deno.test("a program beside a package.json imports the library by its path", async () => {
+  const readme = await Deno.readTextFile(join(ROOT, "README.md"));
+  assert.match(readme, /`deno run -A --node-modules-dir=none program\.ts`/);
+  await besidePackage(ROOT.replace(/\/$/, ""));
+});
+
+Deno.test("and from the server that the README names", async () => {
+  const readme = await Deno.readTextFile(join(ROOT, "README.md"));
+  assert.match(readme, /`npx -y http-server@14\.1\.1 -a 127\.0\.0\.1 -p \d+`/);
+  const server = serveTree(new Set(), HTTP_SERVER);
+  const dir = await Deno.makeTempDir({ prefix: "pollard-cache-" });
+  try {
+    await besidePackage(`http://127.0.0.1:${server.addr.port}`, await freshCache(dir));
+  } finally {
+    await server.shutdown();
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 Deno.test("a program in an empty folder runs the embedded model over http", async () => {
   const asked = new Set<string>();
-  const server = serveTree(asked);
+  const server = serveTree(asked, TYPES);
   const dir = await Deno.makeTempDir({ prefix: "pollard-remote-" });
   try {
     const cwd = join(dir, "empty");
