@@ -32,6 +32,7 @@ import { DEFAULTS } from "../src/experiment/options.ts";
 import { newFolder, shortName } from "../src/experiment/run_folder.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { bakeoffRows, bakeoffVerdict, renderBakeoff, writeBakeoff } from "../src/report/bakeoff.ts";
+import { toJson } from "../src/json.ts";
 
 const LEVELS = BAKEOFF_LEVELS.map((level) => `${100 * level}`).join(", ");
 
@@ -101,7 +102,7 @@ await runMain(async (signal) => {
     };
     const [record, page] = await toTheEnd(live, signal, async () => {
       const record = await bakeoff(gpu, options, materials, onProgress, signal);
-      await writeWhole(`${dir}/bakeoff.json`, JSON.stringify(record, null, 2) + "\n");
+      await writeWhole(`${dir}/bakeoff.json`, toJson(record, 2) + "\n");
       const page = await writeBakeoff(dir, record);
       live?.show(() => renderBakeoff(record));
       return [record, page];

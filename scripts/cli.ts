@@ -22,6 +22,7 @@ import { Command, CommanderError, Option } from "./deps.ts";
 import { showingDownloads } from "./downloads.ts";
 import { readEnv } from "./env.ts";
 import { listenToSignals } from "./signals.ts";
+import { toJson } from "../src/json.ts";
 export { Option };
 export { preparing } from "../src/errors.ts";
 export { Progress } from "./progress.ts";
@@ -144,6 +145,14 @@ export function textOption(name: string): (text: string) => string {
   };
 }
 
+/** Reads a text that must not be empty; white space alone is one. */
+export function anyTextOption(name: string): (text: string) => string {
+  return (text) => {
+    if (text === "") throw new TypeError(`${name} must not be empty`);
+    return text;
+  };
+}
+
 /** Collects the values of an option that may be given several times. */
 export function severalOption<T>(
   parse: (text: string) => T,
@@ -153,7 +162,8 @@ export function severalOption<T>(
 
 /** What commands take for a model. */
 export const MODEL_HELP =
-  "embedded (1M parameters), a GPT-2 of the hub (gpt2, owner/name@revision), or a folder or its URL";
+  "embedded (1M parameters), a GPT-2 of the hub (gpt2, owner/name@revision), or the folder of a " +
+  "model or of a run, or its URL";
 
 /** The option by which commands take a model; open what it gives with `openModel`. */
 export function modelOption() {
@@ -197,7 +207,7 @@ export function printPiece(text: string): void {
 
 /** Prints a result for programs: one line of JSON on stdout. */
 export function printJson(value: unknown): void {
-  console.log(JSON.stringify(value));
+  console.log(toJson(value));
 }
 
 /** What the user is told of an error, and the exit code. */

@@ -20,7 +20,7 @@ import {
   textOption,
   wholeOption,
 } from "./cli.ts";
-import type { LoadedModel } from "../src/data/model_files.ts";
+import { type LoadedModel, tokenizerOf } from "../src/data/model_files.ts";
 import { type SplitName, SPLITS } from "../src/data/parts.ts";
 import { openText, pickSplit } from "../src/data/text_source.ts";
 import { tokenise } from "../src/data/tokenise.ts";
@@ -74,7 +74,7 @@ await runMain(async (signal) => {
   }
   const { gpu, model, tokens } = await preparing(async () => {
     const model = await openModel(model_name, { onMessage: (line) => console.error(line) });
-    const tokens = await tokensOf(model, { text_file, ...text }, signal);
+    const tokens = await tokensOf(model, { model_name, text_file, ...text }, signal);
     return { gpu: await Gpu.open(), model, tokens };
   });
   using _gpu = gpu;
@@ -95,14 +95,16 @@ await runMain(async (signal) => {
   if (json) printJson(result);
   else {
     console.log(
-      `loss ${result.loss.toFixed(4)} nats per token, perplexity ${result.perplexity.toFixed(2)} ` +
-        `(${result.predicted} of ${result.tokens} tokens predicted)`,
+      `loss ${result.loss.toFixed(4)} nats per token, perplexity ${
+        result.perplexity?.toFixed(2) ?? "beyond what a number can hold"
+      } (${result.predicted} of ${result.tokens} tokens predicted)`,
     );
   }
 });
 
 /** Which text, and which split of it. */
 interface Asked {
+  model_name: string;
   text_file: string;
   dataset_config: string;
   text_column: string;
@@ -110,11 +112,11 @@ interface Asked {
 }
 
 async function tokensOf(
-  { tokenizer }: LoadedModel,
-  { text_file, dataset_config: config, text_column: column, split }: Asked,
+  model: LoadedModel,
+  { text_file, model_name, dataset_config: config, text_column: column, split }: Asked,
   signal: AbortSignal,
 ): Promise<Tokens> {
-  if (tokenizer === undefined) throw new TypeError("The model has no tokenizer.json");
+  const tokenizer = tokenizerOf(model, model_name);
   const listeners = { signal, onMessage: (line: string) => console.error(line) };
   const source = await openText(text_file, { config, column, ...listeners });
   const picked = pickSplit(source, split ?? (source.hasSplits ? "test" : undefined));

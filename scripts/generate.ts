@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  anyTextOption,
   modelOption,
   newCommand,
   numberOption,
@@ -19,8 +20,9 @@ import {
   textOption,
   wholeOption,
 } from "./cli.ts";
+import { tokenizerOf } from "../src/data/model_files.ts";
 import { readUtf8 } from "../src/data/utf8.ts";
-import { type Continuation, continueTexts } from "../src/experiment/continue_text.ts";
+import { type Continuation, continueTexts, NEW_TOKENS } from "../src/experiment/continue_text.ts";
 import { openModel } from "../src/experiment/setup.ts";
 import { Gpu } from "../src/gpu/device.ts";
 
@@ -50,15 +52,17 @@ await runMain(async (signal) => {
         "--prompt <text>",
         `what to go on from; may be given several times (default: ${JSON.stringify(PROMPT)})`,
       )
-        .argParser(severalOption(textOption("prompt"))),
+        .argParser(severalOption(anyTextOption("prompt"))),
     )
     .addOption(
       new Option("--prompts_file <file>", "a UTF-8 file with a prompt on each line")
         .argParser(textOption("prompts_file")),
     )
     .addOption(
-      new Option("--max_new_tokens <tokens>", "tokens to write after each prompt")
-        .default(80).argParser(wholeOption("max_new_tokens", { min: 1 })),
+      new Option(
+        "--max_new_tokens <tokens>",
+        `tokens to write after each prompt (default: ${NEW_TOKENS}, fewer in a short context)`,
+      ).argParser(wholeOption("max_new_tokens", { min: 1 })),
     )
     .addOption(
       new Option("--temperature <number>", "0 always takes the likeliest token")
@@ -81,7 +85,7 @@ await runMain(async (signal) => {
     )
     .addOption(
       new Option("--stop <text>", "end a text before this; may be given several times")
-        .argParser(severalOption(stopText)),
+        .argParser(severalOption(anyTextOption("stop"))),
     )
     .addOption(
       new Option("--seed <number>", "decides what is drawn")
@@ -92,7 +96,7 @@ await runMain(async (signal) => {
   const { gpu, model, prompts } = await preparing(async () => {
     const prompts = await promptsOf(prompt, prompts_file, signal);
     const model = await openModel(model_name, { onMessage: (line) => console.error(line) });
-    if (model.tokenizer === undefined) throw new TypeError(`${model_name} has no tokenizer.json`);
+    tokenizerOf(model, model_name);
     return { gpu: await Gpu.open(), model, prompts };
   });
   using _gpu = gpu;
@@ -104,8 +108,8 @@ await runMain(async (signal) => {
     begun = true;
   };
   using progress = new Progress();
-  const onProgress = (step: number) => {
-    if (!alone) progress.update({ phase: "writing", step, total: own.max_new_tokens });
+  const onProgress = (step: number, total: number) => {
+    if (!alone) progress.update({ phase: "writing", step, total });
   };
   try {
     // what cannot be computed here is the model's or the adapter's fault
@@ -122,12 +126,6 @@ await runMain(async (signal) => {
 
 function lineOf(prompt: string, { text, tokens, finish }: Continuation, seed: number) {
   return { prompt, text, tokens, finish, seed };
-}
-
-/** A stop string; white space alone may be one. */
-function stopText(text: string): string {
-  if (text === "") throw new TypeError("stop must not be empty");
-  return text;
 }
 
 /** The prompts of the command line and of a file, in this order. */

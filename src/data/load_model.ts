@@ -66,19 +66,26 @@ export async function loadHubModel(
   return { ...await loadFolder({ ...await openFolder(dir), where }, options), hub };
 }
 
-async function loadFolder(folder: Folder, options: LoadOptions): Promise<LoadedModel> {
-  if (await folder.has(RUN_MARK)) {
-    const found: string[] = [];
-    for (const name of RUN_MODELS) {
-      if (await folder.has(`${name}/config.json`)) found.push(folder.path(name));
-    }
-    throw new TypeError(
-      `${folder.where} is the folder of a run: ` +
-        (found.length > 0
-          ? `the models in it are ${found.join(" and ")}`
-          : "no model is in it yet"),
-    );
+/**
+ * Where in the folder of a run its model lies: the name of a folder in it.
+ *
+ * @returns `undefined` if the folder is not that of a run.
+ * @throws {Deno.errors.NotFound} If the run has no model yet.
+ */
+export async function modelOfRun(folder: Folder): Promise<string | undefined> {
+  if (!await folder.has(RUN_MARK)) return undefined;
+  for (const name of RUN_MODELS) {
+    if (await folder.has(`${name}/config.json`)) return name;
   }
+  throw new Deno.errors.NotFound(
+    `${folder.where} is the folder of a run whose model is not there yet: finish the run, or name a ` +
+      "model's folder",
+  );
+}
+
+async function loadFolder(folder: Folder, options: LoadOptions): Promise<LoadedModel> {
+  const made = await modelOfRun(folder);
+  if (made !== undefined) return await loadFolder(await openFolder(folder.path(made)), options);
   const onDisk = readForm(
     { value: await json(folder, "config.json"), where: folder.path("config.json") },
     { value: await optionalJson(folder, MARK), where: folder.path(MARK) },

@@ -46,8 +46,22 @@ export const INDEX = "model.safetensors.index.json";
 /** Marks a folder as ours and names the heads that are left. */
 export const MARK = "pollard.json";
 /** Where runs keep models, the one that a run was for first. */
-export const RUN_MODELS: readonly string[] = ["hf_model", "model", "models/best", "baseline"];
+export const RUN_MODELS: readonly string[] = ["hf_model", "model", "models/best"];
 /** Name of a model card. */
 export const CARD = "README.md";
 /** A line of every model card that we write, by which it is told from one that is not ours. */
 export const CARD_MARK = "<!-- written by Pollard -->";
+
+/**
+ * The tokenizer of a model.
+ *
+ * @param name What to call the model in an error.
+ * @throws {TypeError} If it came without one.
+ */
+export function tokenizerOf({ tokenizer }: LoadedModel, name = "the model"): Tokenizer {
+  if (tokenizer !== undefined) return tokenizer;
+  throw new TypeError(
+    `${name} has no tokenizer.json: put the model's own beside its weights (a checkpoint of a Trainer ` +
+      "has none: copy that of the model it began with)",
+  );
+}

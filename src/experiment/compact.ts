@@ -19,6 +19,7 @@ import {
   writeModel,
 } from "./export_model.ts";
 import { checkSpeedOptions, measureSpeed, type SpeedControls, type SpeedOptions } from "./speed.ts";
+import { toJson } from "../json.ts";
 
 /** What is to be compacted, read and checked. */
 export interface PreparedCompact {
@@ -88,7 +89,7 @@ export async function compactModel(
   const written = { ...saved, ...(card !== undefined && { card }) };
   const exported = await writeModel(written, { form: "compact", output });
   if (speed === undefined) return exported;
-  await writeWhole(join(output, SPEED_FILE), JSON.stringify(speed, null, 2) + "\n");
+  await writeWhole(join(output, SPEED_FILE), toJson(speed, 2) + "\n");
   return { ...exported, speed };
 }
 

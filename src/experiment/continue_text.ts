@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { LoadedModel } from "../data/model_files.ts";
+import { type LoadedModel, tokenizerOf } from "../data/model_files.ts";
 import { TextStream } from "../data/text_stream.ts";
 import { decoderShape } from "../gpt2/decoder.ts";
 import { Generator } from "../gpt2/generate.ts";
@@ -11,12 +11,15 @@ import { Gpt2 } from "../gpt2/model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { planMemory } from "./memory_plan.ts";
 
+/** Tokens that are written after a prompt unless another number is asked for. */
+export const NEW_TOKENS = 80;
+
 /** What to go on from, and how tokens are drawn. */
 export interface ContinueOptions {
   /** What to go on from; one at least. They are written side by side. */
   prompts: readonly string[];
-  /** Tokens to write after each. */
-  max_new_tokens: number;
+  /** Tokens to write after each; {@linkcode NEW_TOKENS} unless given, or as many as there is room for. */
+  max_new_tokens?: number | undefined;
   /** 0 always takes the likeliest token. */
   temperature: number;
   /** Draws from so many of the likeliest tokens, 0 for all. */
@@ -37,8 +40,8 @@ export interface ContinueListeners {
   signal?: AbortSignal;
   /** Called with what is new of each text, possibly "": the pieces together are the texts. */
   onText?: (pieces: string[]) => void;
-  /** Told how many tokens the longest continuation has. */
-  onProgress?: (tokens: number) => void;
+  /** Told how many tokens the longest continuation has, and how many it may have. */
+  onProgress?: (tokens: number, most: number) => void;
 }
 
 /** A continuation. */
@@ -61,12 +64,20 @@ export interface Continuation {
  */
 export async function continueTexts(
   gpu: Gpu,
-  { config, weights, live, tokenizer }: LoadedModel,
-  { prompts, max_new_tokens, temperature, top_k, top_p, repetition_penalty, stop = [], seed }:
-    ContinueOptions,
+  model: LoadedModel,
+  {
+    prompts,
+    max_new_tokens: asked,
+    temperature,
+    top_k,
+    top_p,
+    repetition_penalty,
+    stop = [],
+    seed,
+  }: ContinueOptions,
   { signal, onText, onProgress }: ContinueListeners = {},
 ): Promise<Continuation[]> {
-  if (tokenizer === undefined) throw new TypeError("the model has no tokenizer.json");
+  const { config, weights, live } = model, tokenizer = tokenizerOf(model);
   if (stop.includes("")) throw new TypeError("a stop string must not be empty");
   const encoded = prompts.map((prompt, i) => {
     const tokens = tokenizer.encode(prompt);
@@ -78,10 +89,10 @@ export async function continueTexts(
         } has ${tokens.length} tokens, and the model's context is ${config.T}: shorten it`,
       );
     }
-    if (tokens.length + max_new_tokens > config.T) {
+    if (asked !== undefined && tokens.length + asked > config.T) {
       throw new RangeError(
         `max_new_tokens must be at most ${config.T - tokens.length} after a prompt of ` +
-          `${tokens.length} tokens (the model's context is ${config.T}): ${max_new_tokens}`,
+          `${tokens.length} tokens (the model's context is ${config.T}): ${asked}`,
       );
     }
     return tokens;
@@ -91,13 +102,14 @@ export async function continueTexts(
   let longestText = 0;
   const longest = Math.max(1, ...encoded.map(({ length }) => length));
   const sequences = Math.max(1, prompts.length);
+  const max_new_tokens = asked ?? Math.min(NEW_TOKENS, config.T - longest);
   const { B, T, S } = decoderShape({ sequences, longest, maxNewTokens: max_new_tokens }, config);
   planMemory(gpu, { config, live }, {
     ...{ B, T, writes: S - T, models: 1, training: false },
     ...{ batchOption: "prompts", lengthOption: "tokens of a prompt" },
   });
-  using model = new Gpt2(gpu, config, weights, live);
-  using generator = new Generator(model);
+  using gpt2 = new Gpt2(gpu, config, weights, live);
+  using generator = new Generator(gpt2);
   const written = await generator.generate({
     prompts: encoded,
     streams: prompts.map(() => 0), // so that a text is what it would be alone
@@ -119,7 +131,7 @@ export async function continueTexts(
     ...(signal && { signal }),
     onTokens: () => {
       onText?.(streams.map((stream) => stream.take()));
-      onProgress?.(longestText);
+      onProgress?.(longestText, max_new_tokens);
     },
   });
   const rest = streams.map((stream) => stream.end());

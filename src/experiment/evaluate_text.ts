@@ -4,7 +4,7 @@
  * @module
  */
 import { WindowList } from "../data/batches.ts";
-import type { LoadedModel } from "../data/model_files.ts";
+import { type LoadedModel, tokenizerOf } from "../data/model_files.ts";
 import type { Tokens } from "../data/tokens.ts";
 import { Activations } from "../gpt2/activations.ts";
 import { Evaluator, type Window } from "../gpt2/evaluate.ts";
@@ -33,8 +33,8 @@ export interface EvaluateTextOptions {
 export interface TextEvaluation {
   /** Mean nats per predicted token. */
   loss: number;
-  /** exp(loss). */
-  perplexity: number;
+  /** exp(loss); absent if that is beyond what a number can hold (a loss above 709.78). */
+  perplexity?: number;
   /** Tokens in the text. */
   tokens: number;
   /** Tokens that were predicted and scored: all but the first of each window that starts afresh. */
@@ -52,15 +52,13 @@ export interface TextEvaluation {
  */
 export async function evaluateText(
   gpu: Gpu,
-  { config, weights, live, tokenizer }: LoadedModel,
+  loaded: LoadedModel,
   text: string | Tokens,
-  { maxLength = config.T, stride = maxLength, batchSize = 8, signal, onProgress }:
+  { maxLength = loaded.config.T, stride = maxLength, batchSize = 8, signal, onProgress }:
     EvaluateTextOptions = {},
 ): Promise<TextEvaluation> {
-  if (typeof text === "string" && tokenizer === undefined) {
-    throw new TypeError("The model has no tokenizer.json");
-  }
-  const tokens = typeof text === "string" ? tokenizer!.encode(text) : text;
+  const { config, weights, live } = loaded;
+  const tokens = typeof text === "string" ? tokenizerOf(loaded).encode(text) : text;
   if (tokens.length < 2) {
     throw new RangeError(
       `The text has ${tokens.length} tokens: at least 2 are needed to predict one`,
@@ -87,7 +85,12 @@ export async function evaluateText(
       `The model's loss is ${loss}: its weights are not finite, or far too large`,
     );
   }
-  return { loss, perplexity, tokens: tokens.length, predicted };
+  return {
+    loss,
+    ...(Number.isFinite(perplexity) && { perplexity }),
+    tokens: tokens.length,
+    predicted,
+  };
 }
 
 function* followed(

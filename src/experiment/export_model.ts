@@ -4,10 +4,11 @@
  * @module
  */
 import { isFile } from "../data/files.ts";
+import { openFolder } from "../data/folder.ts";
 import { join, resolve } from "node:path";
 import { checkSpace, type FreeSpace } from "../data/disk_space.ts";
-import { CARD, type LoadedModel, type Model, RUN_MODELS } from "../data/model_files.ts";
-import { loadModel, type LoadOptions } from "../data/load_model.ts";
+import { CARD, type LoadedModel, type Model } from "../data/model_files.ts";
+import { loadModel, type LoadOptions, modelOfRun } from "../data/load_model.ts";
 import { checkSavable, saveModel } from "../data/save_model.ts";
 import { MODEL_FORMS, type ModelForm } from "../data/model_form.ts";
 import { parameterLayout } from "../gpt2/layout.ts";
@@ -156,12 +157,7 @@ function sizeOf({ config, live }: Model, form: ModelForm): Omit<ModelSize, "path
 /** The folder itself, or the model that the run of that folder was for. */
 async function modelOf(dir: string): Promise<string> {
   if (!await isFile(join(dir, RUN_MARK))) return dir;
-  for (const name of RUN_MODELS.filter((name) => name !== "baseline")) {
-    if (await isFile(join(dir, name, "config.json"))) return join(dir, name);
-  }
-  throw new Deno.errors.NotFound(
-    `${dir} is the folder of a run whose model is not there yet: finish the run, or name a model's folder`,
-  );
+  return join(dir, await modelOfRun(await openFolder(dir)) ?? "");
 }
 
 async function readCard(path: string): Promise<string | undefined> {

@@ -45,6 +45,7 @@ import {
 import { Recorder } from "./recorder.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
+import { toJson } from "../json.ts";
 
 /** Where a run folder keeps its controller's state. */
 export const CONTROLLER_FILE = "controller.json";
@@ -387,7 +388,7 @@ export class IntegrationRun implements Disposable {
 
   /** The records that are written anew after every cycle. */
   async #writeRecords(): Promise<void> {
-    const lines = this.#cursor.cycles.map((cycle) => JSON.stringify(cycle) + "\n");
+    const lines = this.#cursor.cycles.map((cycle) => toJson(cycle) + "\n");
     await writeWhole(this.folder.path("cycles.jsonl"), lines.join(""));
     await Deno.mkdir(this.folder.path("memory"), { recursive: true });
     await this.folder.writeJson(MEMORY_FILE, this.#system.memory);

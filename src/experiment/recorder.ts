@@ -14,6 +14,7 @@ import {
 } from "../record.ts";
 import type { Arm } from "./arm.ts";
 import type { RunFolder } from "./run_folder.ts";
+import { toJson } from "../json.ts";
 
 /** An event without what every event carries. */
 export type EventBody = EventRow extends infer Row
@@ -116,5 +117,5 @@ export class Recorder {
 }
 
 function line(row: MetricRow | EventRow): string {
-  return JSON.stringify(row) + "\n";
+  return toJson(row) + "\n";
 }

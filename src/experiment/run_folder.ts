@@ -9,6 +9,7 @@ import { hubModelName } from "../data/hub_models.ts";
 import { safetensorsChunks, SafetensorsFile, type TensorToWrite } from "../gpt2/safetensors.ts";
 import { headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
 import { type FolderLock, LOCK_FILE, LockedError, lockFolder } from "../run/lock.ts";
+import { toJson } from "../json.ts";
 
 /** Records that grow line by line. */
 export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
@@ -262,7 +263,7 @@ export class RunFolder implements Disposable {
    */
   async writeJson(name: string, value: unknown): Promise<void> {
     this.#checkHeld();
-    await writeWhole(this.path(name), JSON.stringify(value, null, 2) + "\n");
+    await writeWhole(this.path(name), toJson(value, 2) + "\n");
   }
 
   /**

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { type Batch, WindowList } from "../data/batches.ts";
 import { combinedHash } from "../data/corpora.ts";
 import { sha256 } from "../data/files.ts";
-import type { LoadedModel } from "../data/model_files.ts";
+import { type LoadedModel, tokenizerOf } from "../data/model_files.ts";
 import { loadHubModel, loadModel, type LoadOptions } from "../data/load_model.ts";
 import {
   boundParts,
@@ -91,12 +91,7 @@ export async function loadMaterials(
     ...(began?.hub_model && { began: began.hub_model }),
     onMessage: listeners.onMessage,
   });
-  const { tokenizer, config } = model;
-  if (tokenizer === undefined) {
-    throw new TypeError(
-      `${model_name} has no tokenizer.json: put the model's own beside its weights`,
-    );
-  }
+  const { config } = model, tokenizer = tokenizerOf(model, model_name);
   if (T > config.T) {
     throw new RangeError(
       `sequences must be at most the model's ${config.T} positions long: ${T} tokens`,

@@ -22,6 +22,7 @@ import { allocationOf } from "./run.ts";
 import { newFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 import { checkSweepOptions, planSweep, runOptions, type SweepOptions } from "./sweep_options.ts";
+import { toJson } from "../json.ts";
 
 /** Who is told while a sweep goes on. */
 export interface SweepListeners extends RunListeners {
@@ -249,6 +250,6 @@ export async function newSweepFolder(
     ...{ format: 2, created: new Date().toISOString(), options: { ...options } },
     runs: [...runs],
   };
-  await writeWhole(join(dir, SWEEP_FILE), JSON.stringify(record, null, 2) + "\n");
+  await writeWhole(join(dir, SWEEP_FILE), toJson(record, 2) + "\n");
   return dir;
 }
