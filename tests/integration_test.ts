@@ -165,7 +165,7 @@ Deno.test("a run that was stopped goes on with the same bits", async () => {
   });
   const { dir } = stopped.folder;
   await assert.rejects(stopped.run(stop.signal), /enough/);
-  assert.deepEqual(await stopped.folder.checkpoints(), ["cycle-0000001"]);
+  assert.deepEqual(await stopped.folder.checkpoints(), ["cycle-0000000", "cycle-0000001"]);
   using again = await resumeIntegration(gpu, dir);
   const results = await again.run();
   assert.deepEqual(strip(results.cycle_metrics), strip(whole.cycle_metrics));

@@ -215,10 +215,7 @@ Deno.test("upgrade: one that was stopped goes on, and other folders are refused"
   assert.equal(inference, undefined);
   for (const name of ["cycle_1", "cycle_2"]) await loadModel(join(folder, "models", name));
   await Deno.remove(join(folder, "upgrade.json"));
-  await assert.rejects(
-    resumeUpgrade(gpu, folder),
-    /resume_from: the folder .* has no upgrade\.json/,
-  );
+  await assert.rejects(resumeUpgrade(gpu, folder), /cannot be read: .*upgrade\.json/);
   await assert.rejects(resumeUpgrade(gpu, dir), /is not a folder that a run of Pollard made/);
 });
 

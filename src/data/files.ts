@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { dirname } from "node:path";
+import { isSystemError } from "../errors.ts";
 import type { ByteSource } from "../gpt2/safetensors.ts";
 
 /**
@@ -21,10 +23,27 @@ export async function writeWhole(
   try {
     await writeNew(temporary, content);
     await Deno.rename(temporary, path);
+    await syncFolder(dirname(path));
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});
-    throw error;
+    throw naming(path, error);
   }
+}
+
+/** Waits until a folder's names are on the disk, where the system can be asked to (Windows cannot). */
+export async function syncFolder(dir: string): Promise<void> {
+  try {
+    using folder = await Deno.open(dir);
+    await folder.sync();
+  } catch { /* a file system that does not do this for folders: there is no other way to ask */ }
+}
+
+/** An error of the system that says which file it is about. */
+export function naming(path: string, error: unknown): unknown {
+  if (error instanceof Error && isSystemError(error) && !error.message.includes(path)) {
+    error.message += `: ${path}`;
+  }
+  return error;
 }
 
 async function writeNew(

@@ -8,7 +8,7 @@ import { toCheckpoint } from "../gpt2/checkpoint.ts";
 import { safetensorsChunks } from "../gpt2/safetensors.ts";
 import { checkChoice } from "../ranges.ts";
 import { SPEED_FILE } from "../record.ts";
-import { writeWhole } from "./files.ts";
+import { syncFolder, writeWhole } from "./files.ts";
 import { CARD, CARD_MARK, MARK, type Model, ONE_FILE } from "./model_files.ts";
 import {
   MODEL_FORMS,
@@ -84,6 +84,7 @@ export async function saveModel(
     if (exists) await Deno.rename(target, old);
     try {
       await Deno.rename(temporary, target);
+      await syncFolder(dirname(target));
     } catch (error) {
       if (exists) await Deno.rename(old, target);
       throw error;

@@ -91,9 +91,9 @@ export async function estimateIntegration(
     parameters,
     device_bytes,
     host_bytes: 2 * count * 3 * model, // held, and copied once more while it is put back
-    // a checkpoint with both moments, one without for the best models, and twice while new ones
-    // take the place of old ones
-    disk_bytes: 2 * count * (3 + 1) * model + models * model,
+    // a checkpoint with both moments, one without for the best models; the two latest of each, and a
+    // third while it is written
+    disk_bytes: 3 * count * (3 + 1) * model + models * model,
     step_s,
     evaluation_s,
     compile_s,

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { basename } from "node:path";
 import { AnnController } from "../controller/ann_controller.ts";
 import { ControllerManager } from "../controller/manager.ts";
 import type { HeadMetrics } from "../controller/metrics.ts";
@@ -35,11 +36,14 @@ import type { ExperimentOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { Recorder } from "./recorder.ts";
 import { exists } from "./resume.ts";
+import type { SavedCheckpoint } from "../run/checkpoint_files.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
 
 /** Steps whose losses are averaged before stability is judged. */
 const SMOOTHING = 10;
+/** Checkpoints that there are at least, so that one may be damaged. */
+const KEPT = 2;
 /** Milliseconds after which timers and signals are let in. */
 const YIELD_MS = 100;
 
@@ -70,7 +74,8 @@ export class ExperimentRun implements Disposable {
   #resumedAt = performance.now();
   #yieldedAt = performance.now();
   #savedAt = performance.now();
-  #between: string | undefined;
+  /** Checkpoints that lie inside a stage, oldest first. */
+  #inside: string[] = [];
   /** Whether the options plan the whole run. */
   #planned = false;
   /** Steps of this stage, as its caller asked. */
@@ -231,13 +236,15 @@ export class ExperimentRun implements Disposable {
     return this.#manager?.controller.gates() ?? new Float32Array(L * NH).fill(1);
   }
 
-  /** Goes on from a checkpoint instead of the beginning; call it before `run`. */
-  async resume(label: string): Promise<void> {
+  /**
+   * Goes on from a checkpoint instead of the beginning; call it before `run`.
+   *
+   * @internal
+   */
+  async resume(saved: SavedCheckpoint<SavedState>): Promise<void> {
     const results = this.folder.path("results.json");
     if (await exists(results)) this.#finished = await readJson(results) as Results;
-    const { path, state, tensors } = this.#finished
-      ? await this.folder.readCheckpoint<SavedState>(label) // its records are complete
-      : await this.folder.resume<SavedState>(label);
+    const { path, state, tensors } = saved, label = basename(path);
     this.#cursor = state.cursor;
     this.#random = Random.restore(state.random);
     this.#controlRandom = Random.restore(state.controlRandom);
@@ -245,9 +252,10 @@ export class ExperimentRun implements Disposable {
     this.#lockstep.restore(state.lockstep, tensors);
     this.#applyGates();
     this.#lastCheckpoint = path;
-    this.#between = state.between ? label : undefined;
+    this.#inside = state.inside ?? (state.between ? [label] : []);
     this.#resumedAt = performance.now();
-    if (this.#finished) return;
+    if (this.#finished) return; // its records are complete
+    await this.folder.cutTo(saved);
     const place = { adapter: this.#gpu.info.name, matmul: JSON.stringify(scheduleOf(this.#gpu)) };
     await this.#recorder.event({ event: "resume", path: `checkpoints/${label}`, ...place });
   }
@@ -600,12 +608,15 @@ export class ExperimentRun implements Disposable {
     throw signal.reason;
   }
 
-  /** @param between Whether it lies inside a stage: then the next one replaces it. */
+  /** @param between Whether it lies inside a stage: then it goes once there are two newer ones. */
   async #checkpoint(between = false): Promise<void> {
     const { state: lockstep, tensors } = await this.#lockstep.save();
     this.#cursor.elapsed = this.#elapsed();
     this.#resumedAt = performance.now();
+    const label = `step-${String(lockstep.step).padStart(7, "0")}`;
+    this.#inside = this.#inside.filter((other) => other !== label);
     const state: SavedState = {
+      inside: between ? [...this.#inside, label] : this.#inside,
       cursor: this.#cursor,
       lockstep,
       random: this.#random.state,
@@ -613,12 +624,17 @@ export class ExperimentRun implements Disposable {
       between,
       controller: this.#manager?.toJSON() ?? null,
     };
-    const label = `step-${String(lockstep.step).padStart(7, "0")}`;
     await this.#recorder.event({ event: "checkpoint", path: `checkpoints/${label}` });
     this.#lastCheckpoint = await this.folder.saveCheckpoint(label, state, tensors);
     this.#savedAt = performance.now();
-    if (this.#between && this.#between !== label) await this.folder.removeCheckpoint(this.#between);
-    this.#between = between ? label : undefined;
+    let left = (await this.folder.checkpoints()).length;
+    for (const older of this.#inside.splice(0)) {
+      if (left > KEPT) {
+        await this.folder.removeCheckpoint(older);
+        left--;
+      } else this.#inside.push(older);
+    }
+    if (between) this.#inside.push(label);
   }
 
   /** Frees every model of the run, and lets others write to its folder. */

@@ -116,7 +116,9 @@ export interface SavedState {
   /** What strategies draw from, and what the random control does. */
   random: RandomState;
   controlRandom: RandomState;
-  /** Whether it lies inside a stage, and is removed when the next is written. */
+  /** Whether it lies inside a stage, and is removed when there are enough newer ones. */
   between: boolean;
+  /** Labels of all checkpoints that do, oldest first; absent in older folders. */
+  inside?: string[];
   controller: ManagerState | null;
 }

@@ -14,7 +14,12 @@ import { TransformationMemory } from "../plasticity/memory.ts";
 import type { DataRecord, IntegrationResults } from "../record.ts";
 import { checkIntegrationOptions, type IntegrationOptions } from "./integration_options.ts";
 import type { IntegrationListeners } from "./integration_lines.ts";
-import { CONTROLLER_FILE, IntegrationRun } from "./integration_run.ts";
+import {
+  CONTROLLER_FILE,
+  IntegrationRun,
+  type IntegrationState,
+  neededCheckpoints,
+} from "./integration_run.ts";
 import { type Allocation, tryAllocating } from "./allocate.ts";
 import { loadMemory } from "./memory_file.ts";
 import { PRUNING_CHOICES } from "./plasticity_system.ts";
@@ -26,11 +31,10 @@ import {
   openUnfinished,
   readBegan,
   readLeft,
-  releasing,
   tellOtherAdapter,
 } from "./resume.ts";
 import { environmentRecord } from "./run.ts";
-import { RunFolder, shortName } from "./run_folder.ts";
+import { releasing, RunFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 
 /** All that an integrated run begins with. Nothing is on the device yet, and nothing written. */
@@ -70,6 +74,7 @@ export async function prepareIntegration(
  * Loads and checks everything and makes a run folder; nothing is trained yet.
  *
  * @param given Options, or what {@linkcode prepareIntegration} made of them.
+ * @param more JSON files that the folder begins with besides its own.
  * @throws {RangeError | TypeError} If the options, the model or the text do not work out; nothing
  * was written then.
  */
@@ -77,6 +82,7 @@ export async function startIntegration(
   gpu: Gpu,
   given: Partial<IntegrationOptions> | PreparedIntegration = {},
   listeners: IntegrationListeners = {},
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<IntegrationRun> {
   const { options, materials, memory, guide } = "materials" in given
     ? given
@@ -90,18 +96,16 @@ export async function startIntegration(
     );
   }
   const { output_dir, model_name } = options;
-  const folder = await RunFolder.create(
-    output_dir,
-    shortName(model_name),
-    "integration",
-    listeners.onMessage,
-  );
-  return await releasing(folder, async () => {
-    await folder.writeJson("config.json", options);
-    await folder.writeJson("environment.json", environmentRecord(gpu));
-    await folder.writeJson("data.json", materials.record);
-    return new IntegrationRun(gpu, options, materials, folder, { memory, guide, listeners });
+  const beginning = {
+    ...more,
+    "config.json": options,
+    "environment.json": environmentRecord(gpu),
+    "data.json": materials.record,
+  };
+  const folder = await RunFolder.create(output_dir, shortName(model_name), {
+    ...{ kind: "integration", beginning, say: listeners.onMessage },
   });
+  return new IntegrationRun(gpu, options, materials, folder, { memory, guide, listeners });
 }
 
 /**
@@ -131,14 +135,14 @@ async function goOn(
   checkUnchanged(began, materials.record, options.model_name);
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
-  const last = (await folder.checkpoints()).at(-1);
-  const begun = last === undefined ? await left(options, materials) : {
+  const saved = await folder.newest<IntegrationState>(listeners.onMessage, neededCheckpoints);
+  const begun = saved === undefined ? await left(options, materials) : {
     memory: new TransformationMemory({ capacity: options.memory_capacity }),
     guide: undefined, // the checkpoint's
   };
   const run = new IntegrationRun(gpu, options, materials, folder, { ...begun, listeners });
-  if (last === undefined) await folder.restart();
-  else await run.resume(last);
+  if (saved) await run.resume(saved);
+  else await folder.restart();
   return run;
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { basename } from "node:path";
 import { ANN_DEFAULTS, sigmoid } from "../controller/ann_config.ts";
 import { type Guide, type GuideState, restoreGuide } from "../controller/guides.ts";
 import { batchWindows } from "../data/batches.ts";
@@ -42,6 +43,7 @@ import {
   netChanges,
   type PlasticitySystemState,
 } from "./plasticity_system.ts";
+import type { SavedCheckpoint } from "../run/checkpoint_files.ts";
 import { Recorder } from "./recorder.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
@@ -73,12 +75,23 @@ interface Cursor {
 }
 
 /** What a checkpoint's `state.json` holds. */
-interface SavedState {
+export interface IntegrationState {
   cursor: Cursor;
   lockstep: LockstepState;
   system: PlasticitySystemState;
   patience: PatienceState;
   guide: GuideState | null;
+}
+
+/** A checkpoint, and that of the best models which belongs to it. */
+interface Kept {
+  label: string;
+  best: string;
+}
+
+/** Labels of the checkpoints that one of a cycle cannot do without. */
+export function neededCheckpoints({ cursor }: IntegrationState): string[] {
+  return [cursor.best];
 }
 
 /** What the checkpoint of the best models holds besides them. */
@@ -103,7 +116,7 @@ export class IntegrationRun implements Disposable {
   #system!: AdaptivePlasticitySystem;
   #patience!: Patience;
   #cursor: Cursor;
-  #last: string | undefined;
+  #last: Kept | undefined;
   #resumedAt = performance.now();
 
   /** A run that begins; nothing is trained before {@linkcode IntegrationRun.run}. */
@@ -188,9 +201,13 @@ export class IntegrationRun implements Disposable {
     return cycle >= this.options.max_cycles ? "all cycles are done" : undefined;
   }
 
-  /** Goes on from a checkpoint instead of the beginning; call it before `run`. */
-  async resume(label: string): Promise<void> {
-    const { state, tensors } = await this.folder.resume<SavedState>(label);
+  /**
+   * Goes on from a checkpoint instead of the beginning; call it before `run`.
+   *
+   * @internal
+   */
+  async resume(saved: SavedCheckpoint<IntegrationState>): Promise<void> {
+    const { state, tensors, path } = saved, label = basename(path);
     this.#cursor = state.cursor;
     this.#guide = state.guide ? restoreGuide(state.guide) : undefined;
     this.#patience = Patience.fromJSON(state.patience);
@@ -198,7 +215,8 @@ export class IntegrationRun implements Disposable {
     this.#makeSystem();
     this.#system.restore(state.system);
     this.#system.setGates(this.#gates());
-    this.#last = label;
+    this.#last = { label, best: state.cursor.best };
+    await this.folder.cutTo(saved);
     await this.#writeRecords();
     const place = { adapter: this.#gpu.info.name, matmul: JSON.stringify(scheduleOf(this.#gpu)) };
     await this.#recorder.event({ event: "resume", path: `checkpoints/${label}`, ...place });
@@ -362,7 +380,6 @@ export class IntegrationRun implements Disposable {
   async #save(bestGates?: Float32Array): Promise<void> {
     const cursor = this.#cursor, { folder } = this;
     const { state: lockstep, tensors } = await this.#lockstep.save();
-    const oldBest = cursor.best, last = this.#last;
     if (bestGates) {
       cursor.best = `best-${cursor.cycle}`;
       const best: BestState = { arms: lockstep.arms, gates: [...bestGates] };
@@ -371,19 +388,19 @@ export class IntegrationRun implements Disposable {
     await this.#writeRecords();
     cursor.elapsed = this.#elapsed();
     this.#resumedAt = performance.now();
-    const state: SavedState = {
+    const label = `cycle-${String(cursor.cycle).padStart(7, "0")}`;
+    const state: IntegrationState = {
       cursor,
       lockstep,
       system: this.#system.state,
       patience: this.#patience.toJSON(),
       guide: this.#guide?.toJSON() ?? null,
     };
-    const label = `cycle-${String(cursor.cycle).padStart(7, "0")}`;
     await this.#recorder.event({ event: "checkpoint", path: `checkpoints/${label}` });
     await folder.saveCheckpoint(label, state, tensors);
-    this.#last = label;
-    if (last && last !== label) await folder.removeCheckpoint(last);
-    if (oldBest && oldBest !== cursor.best) await folder.removeCheckpoint(oldBest);
+    const kept = [{ label, best: cursor.best }, ...(this.#last ? [this.#last] : [])];
+    await folder.keepCheckpoints(kept.flatMap((one) => [one.label, one.best]));
+    [this.#last] = kept;
   }
 
   /** The records that are written anew after every cycle. */

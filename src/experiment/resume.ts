@@ -23,7 +23,7 @@ export async function openUnfinished(
   kind: RunKind,
   say?: (line: string) => void,
 ): Promise<RunFolder> {
-  const folder = await RunFolder.open(dir, kind, say);
+  const folder = await RunFolder.open(dir, { kind, say });
   if (await exists(folder.path("results.json"))) {
     folder.dispose();
     throw new TypeError(
@@ -34,19 +34,6 @@ export async function openUnfinished(
     );
   }
   return folder;
-}
-
-/** Does something with a folder, and lets it go where that fails. */
-export async function releasing<Result>(
-  folder: RunFolder,
-  action: () => Promise<Result>,
-): Promise<Result> {
-  try {
-    return await action();
-  } catch (error) {
-    folder.dispose();
-    throw error;
-  }
 }
 
 /** What a run began with: its `data.json`. */

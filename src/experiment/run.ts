@@ -12,7 +12,7 @@ import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import { type EnvironmentRecord, type Results, RUN_MARK } from "../record.ts";
 import { type Allocation, tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
-import type { RunListeners } from "./experiment_state.ts";
+import type { RunListeners, SavedState } from "./experiment_state.ts";
 import { checkOptions, type ExperimentOptions } from "./options.ts";
 import {
   absoluteModel,
@@ -21,10 +21,9 @@ import {
   exists,
   openUnfinished,
   readBegan,
-  releasing,
   tellOtherAdapter,
 } from "./resume.ts";
-import { RunFolder, shortName } from "./run_folder.ts";
+import { type FolderSetting, releasing, RunFolder, shortName } from "./run_folder.ts";
 import { loadMaterials } from "./setup.ts";
 
 /** Limits of the adapter that decide what fits. */
@@ -76,13 +75,8 @@ export async function startExperiment(
 ): Promise<ExperimentRun> {
   const options = absolute(checkOptions(given));
   const { output_dir, model_name } = options;
-  const folder = () =>
-    RunFolder.create(
-      output_dir,
-      name ?? shortName(model_name),
-      "experiment",
-      listeners.onMessage,
-    );
+  const folder = (setting: FolderSetting) =>
+    RunFolder.create(output_dir, name ?? shortName(model_name), setting);
   return await begin(gpu, options, folder, listeners);
 }
 
@@ -99,19 +93,19 @@ export function allocationOf(options: ExperimentOptions): Allocation {
 async function begin(
   gpu: Gpu,
   options: ExperimentOptions,
-  makeFolder: () => Promise<RunFolder>,
+  makeFolder: (setting: FolderSetting) => Promise<RunFolder>,
   listeners: RunListeners,
 ): Promise<ExperimentRun> {
   const materials = await loadMaterials(options, listeners);
   await tuneMatmul(gpu);
   await tryAllocating(gpu, materials, allocationOf(options), listeners);
-  const folder = await makeFolder();
-  return await releasing(folder, async () => {
-    await folder.writeJson("config.json", options);
-    await folder.writeJson("environment.json", environmentRecord(gpu));
-    await folder.writeJson("data.json", materials.record);
-    return new ExperimentRun(gpu, options, materials, folder, listeners);
-  });
+  const beginning = {
+    "config.json": options,
+    "environment.json": environmentRecord(gpu),
+    "data.json": materials.record,
+  };
+  const folder = await makeFolder({ beginning, say: listeners.onMessage });
+  return new ExperimentRun(gpu, options, materials, folder, listeners);
 }
 
 /**
@@ -153,15 +147,10 @@ export async function openExperiment(
 ): Promise<ExperimentRun> {
   const options = absolute(checkOptions({ ...given, output_dir: dirname(dir) }));
   if (!await hasBegun(dir)) {
-    return await begin(
-      gpu,
-      options,
-      () => RunFolder.createAt(dir, "experiment", listeners.onMessage),
-      listeners,
-    );
+    return await begin(gpu, options, (setting) => RunFolder.createAt(dir, setting), listeners);
   }
   checkSame(dir, await readOptions(dir), options);
-  const folder = await RunFolder.open(dir, "experiment", listeners.onMessage);
+  const folder = await RunFolder.open(dir, { say: listeners.onMessage });
   return await releasing(folder, async () => {
     if ((await folder.checkpoints()).length === 0 && await exists(folder.path("results.json"))) {
       throw new TypeError(
@@ -220,9 +209,9 @@ async function goOn(
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
   const experiment = new ExperimentRun(gpu, options, materials, folder, listeners);
-  const last = (await folder.checkpoints()).at(-1);
-  if (last === undefined) await folder.restart();
-  else await experiment.resume(last);
+  const saved = await folder.newest<SavedState>(listeners.onMessage);
+  if (saved) await experiment.resume(saved);
+  else await folder.restart();
   return experiment;
 }
 

@@ -3,13 +3,17 @@
  *
  * @module
  */
-import { join } from "node:path";
-import { openFile, readJson, writeWhole } from "../data/files.ts";
+import { basename, join } from "node:path";
+import denoJson from "../../deno.json" with { type: "json" };
+import { naming, parseJson, sha256, writeWhole } from "../data/files.ts";
 import { hubModelName } from "../data/hub_models.ts";
-import { safetensorsChunks, SafetensorsFile, type TensorToWrite } from "../gpt2/safetensors.ts";
+import type { TensorToWrite } from "../gpt2/safetensors.ts";
 import { headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
+import { readCheckpoint, type SavedCheckpoint, writeCheckpoint } from "../run/checkpoint_files.ts";
 import { type FolderLock, LOCK_FILE, LockedError, lockFolder } from "../run/lock.ts";
 import { toJson } from "../json.ts";
+import { checkLogs, cutLogs, stampLogs } from "../run/logs.ts";
+import { DamagedError } from "../run/sealed.ts";
 
 /** Records that grow line by line. */
 export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
@@ -18,23 +22,17 @@ export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
 export type Log = typeof LOGS[number];
 
 const FORMAT = 1;
-const STATE = "state.json";
-const TENSORS = "tensors.safetensors";
 
-/** A checkpoint as it was read back. */
-export interface SavedCheckpoint<State> {
-  /** Its folder. */
-  path: string;
-  /** What was saved as JSON. */
-  state: State;
-  /** What was saved as tensors, by name. */
-  tensors: Map<string, Float32Array>;
-}
+/** How files that were not written to their end are called, after their names. */
+const LEFT_OVER = /\.tmp-[0-9a-f-]+$/;
 
-/** A state with the lengths that the logs had when it was saved. */
-interface Stamped<State> {
-  logs: Record<Log, number>;
-  state: State;
+/** What a run begins with: JSON files by their names, which do not change afterwards. */
+export type Beginning = Readonly<Record<string, unknown>>;
+
+/** The file that marks a folder, as it was read. */
+interface Mark {
+  /** Its hash. */
+  hash: string;
 }
 
 /**
@@ -71,16 +69,27 @@ export function shortName(model: string): string {
   return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
-/** What a run's folder gets before `data.json`, with which the run begins. */
-const BEGINNINGS: readonly string[] = [
-  ...[LOCK_FILE, RUN_MARK, "config.json", "environment.json"],
-  ...LOGS,
-];
+/** How a run's folder is made, or opened. */
+export interface FolderSetting {
+  /** Which kind of run it is for; `experiment` unless given. */
+  kind?: RunKind;
+  /** What the run begins with. */
+  beginning?: Beginning;
+  /** Receives one line if the file system has no locks. */
+  say?: ((line: string) => void) | undefined;
+}
 
-/** Whether something in a folder is there before a run begins; it may be half written. */
-function isBeginning(name: string): boolean {
-  return BEGINNINGS.some((own) => name === own || name.startsWith(`${own}.tmp-`)) ||
-    name.startsWith("data.json.tmp-");
+/** Does something with a folder, and lets it go if that fails. */
+export async function releasing<Result>(
+  folder: RunFolder,
+  action: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await action();
+  } catch (error) {
+    folder.dispose();
+    throw error;
+  }
 }
 
 /** Run folders that this process holds, by their real paths. */
@@ -95,6 +104,7 @@ export class RunFolder implements Disposable {
   readonly dir: string;
   readonly #key: string;
   readonly #lock: FolderLock;
+  #mark = "";
   #working = 0;
 
   private constructor(dir: string, key: string, lock: FolderLock) {
@@ -149,16 +159,16 @@ export class RunFolder implements Disposable {
   /**
    * Makes a new folder named by the time, inside `parent`.
    *
+   * @param beginning What the run begins with.
    * @throws {TypeError} If `parent` is a file, or cannot be written.
    */
   static async create(
     parent: string,
     name: string,
-    kind: RunKind = "experiment",
-    say?: (line: string) => void,
+    { kind = "experiment", beginning = {}, say }: FolderSetting = {},
   ): Promise<RunFolder> {
-    const dir = await newFolder(parent, name);
-    return await RunFolder.#begin(await RunFolder.#locked(dir, say), kind);
+    const folder = await RunFolder.#locked(await newFolder(parent, name), say);
+    return await folder.#begin(kind, beginning);
   }
 
   /**
@@ -170,15 +180,15 @@ export class RunFolder implements Disposable {
    */
   static async createAt(
     dir: string,
-    kind: RunKind = "experiment",
-    say?: (line: string) => void,
+    { kind = "experiment", beginning = {}, say }: FolderSetting = {},
   ): Promise<RunFolder> {
     let folder: RunFolder | undefined;
+    const own = new Set([LOCK_FILE, RUN_MARK, ...LOGS, ...Object.keys(beginning)]);
     try {
       await Deno.mkdir(dir, { recursive: true });
       folder = await RunFolder.#locked(dir, say);
       for await (const { name } of Deno.readDir(dir)) {
-        if (!isBeginning(name)) throw new Error(`it holds ${name} already`);
+        if (!own.has(name.replace(LEFT_OVER, ""))) throw new Error(`it holds ${name} already`);
       }
     } catch (error) {
       folder?.dispose();
@@ -187,51 +197,73 @@ export class RunFolder implements Disposable {
         `${dir} cannot become a run's folder: ${(error as Error).message}; name another`,
       );
     }
-    return await RunFolder.#begin(folder, kind);
+    return await folder.#begin(kind, beginning);
   }
 
-  static async #begin(folder: RunFolder, kind: RunKind): Promise<RunFolder> {
-    try {
+  /** Writes what a run begins with; the mark comes last, so that a marked folder has all of it. */
+  async #begin(kind: RunKind, beginning: Beginning): Promise<this> {
+    return await releasing(this, async () => {
+      const hashes: Record<string, string> = {};
+      for (const [name, value] of Object.entries(beginning)) {
+        await this.writeJson(name, value);
+        hashes[name] = await sha256(await Deno.readFile(this.path(name)));
+      }
+      await this.restart();
       const created = new Date().toISOString();
-      await folder.writeJson(RUN_MARK, { format: FORMAT, kind, created });
-      await folder.restart();
-      return folder;
-    } catch (error) {
-      folder.dispose();
-      throw error;
-    }
+      const mark = { format: FORMAT, kind, created, pollard: denoJson.version, sha256: hashes };
+      await this.writeJson(RUN_MARK, mark);
+      this.#mark = (await RunFolder.#readMark(this.dir, kind)).hash;
+      return this;
+    });
   }
 
   /**
    * Opens a folder that an earlier run made, to write to it.
    *
-   * @throws {TypeError} If it is not one, or was made by another kind of run.
+   * @throws {TypeError} If it is not one, or was made by another kind of run, or what the run began with
+   * has changed.
    * @throws {LockedError} If another process has it.
    */
   static async open(
     dir: string,
-    kind: RunKind = "experiment",
-    say?: (line: string) => void,
+    { kind = "experiment", say }: Omit<FolderSetting, "beginning"> = {},
   ): Promise<RunFolder> {
-    await RunFolder.check(dir, kind);
-    return await RunFolder.#locked(dir, say);
+    await RunFolder.#readMark(dir, kind); // before a file is made in it
+    const folder = await RunFolder.#locked(dir, say);
+    return await releasing(folder, async () => {
+      folder.#mark = (await RunFolder.#readMark(dir, kind)).hash;
+      return folder;
+    });
   }
 
   /**
-   * Looks whether a folder is one that an earlier run made.
+   * Looks whether a folder is one that an earlier run made, and has what it began with.
    *
-   * @throws {TypeError} If it is not, or was made by another kind of run.
+   * @throws As {@linkcode RunFolder.open} does.
    */
   static async check(dir: string, kind: RunKind = "experiment"): Promise<void> {
-    let mark: unknown;
+    await RunFolder.#readMark(dir, kind);
+  }
+
+  static async #readMark(dir: string, kind: RunKind): Promise<Mark> {
+    const file = join(dir, RUN_MARK);
+    let bytes: Uint8Array;
     try {
-      mark = await readJson(join(dir, RUN_MARK));
-    } catch {
+      bytes = await Deno.readFile(file);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
+        throw error;
+      }
       throw new TypeError(
         `${dir} is not a folder that a run of Pollard made: it has no ${RUN_MARK}`,
       );
     }
-    const { format, kind: made = "experiment" } = mark as { format?: number; kind?: RunKind };
+    const mark = parseJson(bytes, file);
+    const { format, kind: made = "experiment", sha256: hashes = {} } = (mark ?? {}) as {
+      format?: number;
+      kind?: RunKind;
+      sha256?: Record<string, string>;
+    };
     if (format !== FORMAT) {
       throw new TypeError(`${dir} was made by another version of Pollard: ${JSON.stringify(mark)}`);
     }
@@ -239,6 +271,19 @@ export class RunFolder implements Disposable {
       const task = made === "integration" ? "integrate" : made;
       throw new TypeError(`${dir} is the folder of an ${made}: go on with it by deno task ${task}`);
     }
+    for (const [name, hash] of Object.entries(hashes)) {
+      const path = join(dir, name);
+      const now = await Deno.readFile(path).catch((error) => {
+        throw new TypeError(`what the run began with cannot be read: ${error.message}`);
+      });
+      if (await sha256(now) !== hash) {
+        throw new TypeError(
+          `${path} is not what it was when the run began: its hash has changed; ` +
+            "put it back, or begin another run",
+        );
+      }
+    }
+    return { hash: await sha256(bytes) };
   }
 
   /** Path of something in the folder. */
@@ -253,7 +298,10 @@ export class RunFolder implements Disposable {
    */
   async append(log: Log, text: string): Promise<void> {
     this.#checkHeld();
-    if (text !== "") await Deno.writeTextFile(this.path(log), text, { append: true });
+    if (text === "") return;
+    await Deno.writeTextFile(this.path(log), text, { append: true }).catch((error) => {
+      throw naming(this.path(log), error);
+    });
   }
 
   /**
@@ -279,20 +327,11 @@ export class RunFolder implements Disposable {
   ): Promise<string> {
     this.#checkHeld();
     const path = this.path("checkpoints", label);
-    const partial = `${path}.partial`;
-    await Deno.remove(partial, { recursive: true }).catch(() => {});
-    await Deno.mkdir(partial, { recursive: true });
-    const logs = {} as Record<Log, number>;
-    for (const log of LOGS) logs[log] = (await Deno.stat(this.path(log))).size;
-    await writeWhole(join(partial, TENSORS), safetensorsChunks(tensors));
-    const stamped: Stamped<State> = { logs, state };
-    await writeWhole(join(partial, STATE), JSON.stringify(stamped) + "\n");
-    // where one of this label exists, it goes only once the new one is complete
-    const old = `${path}.old`;
-    await Deno.remove(old, { recursive: true }).catch(() => {});
-    await Deno.rename(path, old).catch(() => {});
-    await Deno.rename(partial, path);
-    await Deno.remove(old, { recursive: true }).catch(() => {});
+    await writeCheckpoint(
+      path,
+      { state, logs: await stampLogs(this.dir, LOGS), run: this.#mark },
+      tensors,
+    );
     return path;
   }
 
@@ -302,7 +341,20 @@ export class RunFolder implements Disposable {
    * @internal
    */
   async removeCheckpoint(label: string): Promise<void> {
-    await Deno.remove(this.path("checkpoints", label), { recursive: true });
+    await Deno.remove(this.path("checkpoints", label), { recursive: true }).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    });
+  }
+
+  /**
+   * Removes every checkpoint but some.
+   *
+   * @internal
+   */
+  async keepCheckpoints(labels: readonly string[]): Promise<void> {
+    for (const { name } of await Array.fromAsync(Deno.readDir(this.path("checkpoints")))) {
+      if (!labels.includes(name)) await this.removeCheckpoint(name);
+    }
   }
 
   /** Labels of the checkpoints, oldest first. */
@@ -321,43 +373,69 @@ export class RunFolder implements Disposable {
   /**
    * Reads a checkpoint, and changes nothing.
    *
-   * @throws {SyntaxError | TypeError} If it is damaged.
+   * @throws {DamagedError} If it is not as it was written.
+   * @throws {TypeError} If it is another run's, or of an unknown format.
    * @internal
    */
   async readCheckpoint<State>(label: string): Promise<SavedCheckpoint<State>> {
-    const path = this.path("checkpoints", label);
-    const { state } = await this.#stamped<State>(label);
-    const file = join(path, TENSORS);
-    using source = await openFile(file);
-    const tensors = await SafetensorsFile.open(source, file);
-    const values = new Map<string, Float32Array>();
-    for (const name of tensors.tensors.keys()) values.set(name, await tensors.read(name));
-    return { path, state, tensors: values };
-  }
-
-  async #stamped<State>(label: string): Promise<Stamped<State>> {
-    return await readJson(this.path("checkpoints", label, STATE)) as Stamped<State>;
+    const saved = await readCheckpoint<State>(this.path("checkpoints", label));
+    if (saved.run !== undefined && saved.run !== this.#mark) {
+      throw new TypeError(
+        `${this.path(RUN_MARK)} is not what it was when ${saved.path} was saved: ` +
+          "one of them has changed, or is another run's",
+      );
+    }
+    return saved;
   }
 
   /**
-   * Reads a checkpoint and cuts the logs back to where they were when it was saved, so that what a
-   * killed run wrote after it is not told twice.
+   * Reads the newest checkpoint that is whole, and checks the logs up to it; changes nothing. Damaged
+   * ones are told of.
    *
-   * @throws {SyntaxError | TypeError} If it is damaged.
+   * @param needs Labels of other checkpoints that a state needs.
+   * @returns `undefined` if there is no checkpoint.
+   * @throws {DamagedError} If there are, and none of them is whole.
    * @internal
    */
-  async resume<State>(label: string): Promise<SavedCheckpoint<State>> {
-    this.#checkHeld();
-    const saved = await this.readCheckpoint<State>(label);
-    const { logs } = await this.#stamped<State>(label);
-    for (const log of LOGS) {
-      const { size } = await Deno.stat(this.path(log));
-      if (size < logs[log]) {
-        throw new TypeError(`${this.path(log)} is shorter than its checkpoint says`);
+  async newest<State>(
+    say: (line: string) => void = () => {},
+    needs: (state: State) => string[] = () => [],
+  ): Promise<SavedCheckpoint<State> | undefined> {
+    const damage: DamagedError[] = [];
+    for (const label of (await this.checkpoints()).reverse()) {
+      try {
+        const saved = await this.readCheckpoint<State>(label);
+        await checkLogs(this.dir, saved.logs);
+        for (const other of needs(saved.state)) await this.readCheckpoint(other);
+        if (damage.length > 0) say(`continuing from the older checkpoint ${saved.path}`);
+        return saved;
+      } catch (error) {
+        if (!(error instanceof DamagedError)) throw error;
+        say(`the checkpoint ${label} cannot be used: ${error.message}`);
+        damage.push(error);
       }
     }
-    for (const log of LOGS) await Deno.truncate(this.path(log), logs[log]);
-    return saved;
+    if (damage.length === 0) return undefined;
+    throw new DamagedError(
+      `${
+        damage[0].message
+      }; no older checkpoint of ${this.dir} can be used either: begin another run`,
+    );
+  }
+
+  /**
+   * Cuts the logs back to where they were when a checkpoint was saved, so that what a killed run wrote
+   * after it is not told twice. Newer checkpoints go, which are damaged.
+   *
+   * @internal
+   */
+  async cutTo({ path, logs }: SavedCheckpoint<unknown>): Promise<void> {
+    this.#checkHeld();
+    await cutLogs(this.dir, logs);
+    const labels = await this.checkpoints();
+    for (const label of labels.slice(labels.indexOf(basename(path)) + 1)) {
+      await this.removeCheckpoint(label);
+    }
   }
 
   /**

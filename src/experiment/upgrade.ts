@@ -22,7 +22,7 @@ import {
 } from "./integration.ts";
 import type { IntegrationListeners } from "./integration_lines.ts";
 import type { IntegrationRun } from "./integration_run.ts";
-import { exists, readBegan, readLeft, releasing } from "./resume.ts";
+import { exists, readBegan, readLeft } from "./resume.ts";
 import { RunFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, openModel } from "./setup.ts";
 import {
@@ -205,12 +205,11 @@ export async function startUpgrade(
   { upgrade, ...prepared }: PreparedUpgrade,
   listeners: IntegrationListeners = {},
 ): Promise<UpgradeRun> {
-  const run = await startIntegration(gpu, prepared, listeners);
   const { model_name: model, dataset } = prepared.options; // their paths from the root
-  return await releasing(run.folder, async () => {
-    await run.folder.writeJson(UPGRADE_FILE, { ...upgrade, model, dataset, data_path: "" });
-    return new UpgradeRun(gpu, upgrade, run.folder, run);
+  const run = await startIntegration(gpu, prepared, listeners, {
+    [UPGRADE_FILE]: { ...upgrade, model, dataset, data_path: "" },
   });
+  return new UpgradeRun(gpu, upgrade, run.folder, run);
 }
 
 /**
@@ -243,6 +242,6 @@ export async function resumeUpgrade(
   }
   const model = join(dir, UPGRADED_MODEL);
   if (await exists(model)) throw new TypeError(`${dir} is finished: its model is ${model}`);
-  const folder = await RunFolder.open(dir, "integration", listeners.onMessage);
+  const folder = await RunFolder.open(dir, { kind: "integration", say: listeners.onMessage });
   return new UpgradeRun(gpu, options, folder);
 }
