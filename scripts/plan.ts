@@ -10,7 +10,7 @@ import { writeWhole } from "../src/data/files.ts";
 import { DEFAULTS, type ExperimentOptions } from "../src/experiment/options.ts";
 import { runOptions, type SweepOptions } from "../src/experiment/sweep_options.ts";
 import type { SweepPlanRun } from "../src/record.ts";
-import { shellCommand } from "../src/shell.ts";
+import { shellQuote } from "../src/shell.ts";
 import { printPiece } from "./cli.ts";
 
 /**
@@ -61,8 +61,14 @@ export function planLines(
         `a plan has one command a line, and this has control characters: ${JSON.stringify(odd)}`,
       );
     }
-    return shellCommand("", command).trimStart();
+    return command.map(quoteWord).join(" ");
   });
+}
+
+/** An option is quoted from its value on. */
+function quoteWord(word: string): string {
+  const [, option = "", value = ""] = /^(-A|--\w+(?:=|$))?(.*)$/.exec(word)!;
+  return option + (value !== "" || option === "" ? shellQuote(value) : "");
 }
 
 /** Where a plan goes that is not to be a file. */
@@ -81,7 +87,7 @@ export async function checkNewFile(path: string): Promise<void> {
 
 /** Writes lines to a file, or to stdout where it is named `-`. */
 export async function writeLines(path: string, lines: readonly string[]): Promise<void> {
-  const text = lines.map((line) => line + "\n").join("");
+  const text = lines.join("\n").trimEnd() + "\n";
   if (path === STDOUT) return printPiece(text);
   const stat = await Deno.stat(path).catch(() => undefined);
   if (stat && !stat.isFile) await Deno.writeTextFile(path, text); // a pipe, for one

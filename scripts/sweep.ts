@@ -10,6 +10,7 @@ import { openLive } from "./live.ts";
 import { formatSeconds } from "./progress.ts";
 import { checkNewFile, planLines, writeLines } from "./plan.ts";
 import { carryThrough } from "./run_task.ts";
+import { slurmScript, submitCommand } from "./slurm.ts";
 import { parseSweep } from "./sweep_options.ts";
 import { isFile } from "../src/data/files.ts";
 import { stepBatch } from "../src/experiment/options.ts";
@@ -34,9 +35,12 @@ import { drawReport } from "../src/report/write.ts";
 import { shellQuote } from "../src/shell.ts";
 
 await runMain(async (signal) => {
-  const { options: given, resume, json, dryRun, plan, collect, live: port } = parseSweep();
+  const { options: given, resume, json, dryRun, plan, slurm, collect, live: port } = parseSweep();
   if (collect !== undefined) return await preparing(() => tellCollected(collect, json));
-  if (plan !== undefined) return await preparing(() => writePlan(plan, given, resume, json));
+  if (plan !== undefined || slurm !== undefined) {
+    const files = { ...(plan !== undefined && { plan }), ...(slurm !== undefined && { slurm }) };
+    return await preparing(() => writePlan(files, given, resume, json));
+  }
   if (dryRun) return await preparing(() => tellPlan(given, resume, json));
   using live = openLive(port);
   const { device } = given ?? await preparing(() => optionsOf(resume!));
@@ -98,21 +102,29 @@ async function tellPlan(
   console.log([planLine(options, runs), ...columns(rows), "Nothing was written."].join("\n"));
 }
 
-/** Makes a sweep's folder, where it is not there, and writes a command for each of its runs. */
+/** Makes a sweep's folder, if it is not there, and writes a command for each of its runs. */
 async function writePlan(
-  path: string,
+  { plan, slurm }: { plan?: string; slurm?: string },
   given: SweepOptions | undefined,
   resume: string | undefined,
   json: boolean,
 ): Promise<void> {
+  const path = (plan ?? slurm)!;
   await checkNewFile(path);
   const { options, runs } = given ? await planOf(given) : await Sweep.resume(resume!);
-  planLines(options, runs, given?.output_dir ?? resume!); // which refuses what no line takes
+  const write = (dir: string) => {
+    const lines = planLines(options, runs, dir), logs = join(dir, "logs");
+    return { logs, lines: slurm === undefined ? lines : [slurmScript(lines, dir, logs)] };
+  };
+  write(resolve(given?.output_dir ?? resume!)); // which refuses what no file takes
   const dir = resolve(given ? await newSweepFolder(options, runs) : resume!);
-  await writeLines(path, planLines(options, runs, dir));
+  const { logs, lines } = write(dir);
+  if (slurm !== undefined) await Deno.mkdir(logs, { recursive: true });
+  await writeLines(path, lines);
   const then = `deno task sweep --collect ${shellQuote(dir)}`;
-  if (json) return printJson({ sweep: dir, plan: path, runs });
-  console.error(`${plural(runs.length, "command")} in ${path}; when they have run: ${then}`);
+  if (json) return printJson({ sweep: dir, ...(plan ? { plan } : { slurm }), runs });
+  const next = slurm === undefined ? "" : `Submit them with: ${submitCommand(slurm)}\n`;
+  console.error(`${plural(runs.length, "command")} in ${path}\n${next}When they have run: ${then}`);
 }
 
 /** Compares the runs in a folder, and says which were left out. */

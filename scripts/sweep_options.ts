@@ -53,8 +53,9 @@ sweep; a run that another process is running is left to it.
 
 --plan writes a file with one command for each run (- for stdout), which work from any folder, in any
 order, on all machines that see the same paths: each begins its run, continues it, or does nothing if
-it has finished. A run that another process has is refused with exit code 2. docs/many-machines.md
-shows GNU parallel, Slurm and Kubernetes.
+it has finished. A run that another process has is refused with exit code 2. --slurm writes the same as
+an array for sbatch, which saves before the time limit and queues itself again. docs/many-machines.md
+shows both, GNU parallel and Kubernetes.
 
 ${STRATEGIES_HELP}
 
@@ -70,12 +71,14 @@ export type SweepCommand = RunCommand<SweepOptions> & {
   readonly dryRun: boolean;
   /** Where the plan goes: one command a line. */
   readonly plan?: string;
+  /** Where the script of a Slurm array goes. */
+  readonly slurm?: string;
   /** A folder whose runs are compared, and nothing is run. */
   readonly collect?: string;
 };
 
 /** Options in whose place nothing is run. */
-const INSTEAD = ["dry_run", "plan", "collect"] as const;
+const INSTEAD = ["dry_run", "plan", "slurm", "collect"] as const;
 
 /**
  * Parses the command line of a sweep.
@@ -92,7 +95,7 @@ export function parseSweep(
   });
   const given = command.options.map((option) => option.attributeName())
     .filter((name) => command.getOptionValueSource(name) === "cli");
-  const { dry_run, plan, collect } = command.opts();
+  const { dry_run, plan, slurm, collect } = command.opts();
   const instead = INSTEAD.filter((name) => given.includes(name));
   if (instead.length > 1) refuse(`--${instead[0]} and --${instead[1]} cannot both be given`);
   if (instead.length > 0 && parsed.live !== undefined) {
@@ -106,6 +109,7 @@ export function parseSweep(
     ...parsed,
     dryRun: dry_run === true,
     ...(plan !== undefined && { plan }),
+    ...(slurm !== undefined && { slurm }),
     ...(collect !== undefined && { collect }),
   };
 }
@@ -133,6 +137,9 @@ export function sweepCommand(): AnyCommand {
         "make the folder, and write one command for each run: see below",
         "plan",
       ),
+    )
+    .addOption(
+      instead("--slurm <file>", "the same as the script of a Slurm array, for sbatch", "slurm"),
     )
     .addOption(
       instead(

@@ -47,3 +47,12 @@ export async function filesBelow(dir: string): Promise<Map<string, Uint8Array>> 
   }
   return files;
 }
+
+/** Waits until something is so. @throws {Error} If it is not in three minutes. */
+export async function until(what: string, is: () => Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 3600; i++) {
+    if (await is()) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`three minutes were not enough: ${what}`);
+}

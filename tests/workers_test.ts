@@ -1,20 +1,17 @@
 /** A sweep as a plan: workers that share its lines, killed and interrupted, and what they leave. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { readSweep, standings } from "../src/report/sweep_folder.ts";
+import { readSweep } from "../src/report/sweep_folder.ts";
 import { runScript } from "./script.ts";
+import { until } from "./processes.ts";
+import { outcome, outcomeOf, states, tinyGrid } from "./sweep_outcome.ts";
 import { makeTiny } from "./tiny.ts";
 
 const { dir, textFile, modelDir } = await makeTiny();
 const ground = join(dir, "it's a $HOME");
 await Deno.mkdir(ground);
 
-const GRID = [
-  ...["--strategies", "importance,random", "--levels", "0.25", "--seeds", "1,2"],
-  ...["--model_name", modelDir, "--text", textFile, "--max_length", "16", "--batch_size", "2"],
-  ...["--warmup_steps", "3", "--finetuning_steps", "12", "--cycles", "2", "--eval_tokens", "64"],
-  ...["--test_tokens", "64", "--controller_update_freq", "4", "--output_dir", ground],
-];
+const GRID = tinyGrid({ modelDir, textFile, output: ground, seeds: "1,2", steps: 12 });
 
 /** Makes a plan of four runs. @returns Its file, and the sweep's folder. */
 async function makePlan(name: string): Promise<{ plan: string; sweep: string }> {
@@ -28,33 +25,6 @@ async function makePlan(name: string): Promise<{ plan: string; sweep: string }> 
 function shell(...args: string[]) {
   const options = { cwd: "/", stdout: "null", stderr: "piped", env: { NO_COLOR: "1" } } as const;
   return new Deno.Command("sh", { args, ...options });
-}
-
-async function states(sweep: string): Promise<string[]> {
-  const runs = await standings(sweep, (await readSweep(sweep)).runs);
-  return runs.map(({ state }) => state);
-}
-
-/** What runs leave that must not depend on who ran them, and how often they were stopped. */
-async function outcome(sweep: string): Promise<unknown[]> {
-  const { runs } = await readSweep(sweep);
-  return await Promise.all(runs.map(({ folder }) => outcomeOf(join(sweep, folder))));
-}
-
-async function outcomeOf(run: string) {
-  const { execution_time_s: _, ...results } = JSON.parse(
-    await Deno.readTextFile(join(run, "results.json")),
-  );
-  const metrics = await Deno.readTextFile(join(run, "metrics.jsonl"));
-  return { results, metrics, weights: await Deno.readFile(join(run, "model/model.safetensors")) };
-}
-
-async function until(what: string, done: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 1200; i++) {
-    if (await done()) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`a minute was not enough: ${what}`);
 }
 
 const posix = { ignore: Deno.build.os === "windows" };
