@@ -73,6 +73,20 @@ fn penalise(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: ve
   logits[at] = select(logit / settings.penalty, logit * settings.penalty, logit < 0.0);
 }
 
+// logits[b, v] = -1e30 for every number v that no token has: less than any logit, and of no weight.
+// A thread a number of a sequence.
+//# entry ban
+struct Params { B: u32, N: u32, stride: u32 }
+@group(0) @binding(0) var<storage, read> holes: array<u32>;
+@group(0) @binding(1) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(2) var<uniform> p: Params;
+@compute @workgroup_size(64)
+fn ban(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec3<u32>, @builtin(local_invocation_index) l: u32) {
+  let i = (w.y * nw.x + w.x) * 64u + l;
+  if (i >= p.B * p.N) { return; }
+  logits[(i / p.N) * p.stride + holes[i % p.N]] = -1e30;
+}
+
 // tops[b] = largest key; a thread a logit.
 //# entry highest
 struct Params { B: u32, V: u32, stride: u32 }

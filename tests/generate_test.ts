@@ -278,6 +278,37 @@ Deno.test("a stop token ends its sequence alone, wherever the host looks", async
   assert.deepEqual([text.length, looks], [18, 1]);
 });
 
+Deno.test("any of several stop tokens ends a sequence, whichever the device knows", async () => {
+  using generator = new Generator(model);
+  const texts = await generator.generate(REQUEST);
+  const stops = [texts[0][PROMPTS[0].length + 4], texts[2][25], texts[3][PROMPTS[3].length + 2]];
+  const expected = texts.map((text, b) => {
+    const at = text.findIndex((token, i) => i >= PROMPTS[b].length && stops.includes(token));
+    return at < 0 ? text : text.slice(0, at + 1);
+  });
+  for (const stop of [stops, stops.toReversed(), [...stops, ...stops]]) {
+    for (const chunk of [1, 7, 100]) {
+      assert.deepEqual(await generator.generate({ ...REQUEST, stop }, { chunk }), expected);
+    }
+  }
+});
+
+Deno.test("numbers without a token are never written, and change nothing else", async () => {
+  using generator = new Generator(model);
+  for (const change of [{ temperature: 0 }, { temperature: 2 }, { temperature: 1, topK: 0 }]) {
+    const request = { ...REQUEST, ...change };
+    const texts = await generator.generate(request);
+    const written = new Set(texts.flatMap((text, b) => [...text.subarray(PROMPTS[b].length)]));
+    const even = Uint32Array.from({ length: 106 }, (_, i) => 2 * i);
+    const odd = await generator.generate({ ...request, holes: even });
+    odd.forEach((text, b) => assert.ok(text.subarray(PROMPTS[b].length).every((id) => id % 2)));
+    if (change.temperature > 0) continue;
+    const others = even.filter((id) => !written.has(id));
+    assert.ok(others.length > 50);
+    assert.deepEqual(await generator.generate({ ...request, holes: others }), texts);
+  }
+});
+
 Deno.test("only tokens below vocabSize are written", async () => {
   using generator = new Generator(model);
   const texts = await generator.generate({ ...REQUEST, vocabSize: 50, temperature: 2 });

@@ -75,14 +75,22 @@ interface Batch {
 
 /** Chooses a token for every sequence, with scratch that another choice, among NaNs, has left. */
 async function next({ logits, cursors, tokens, ...shape }: Batch, options: SamplingOptions) {
-  const { settings, searches, penalises } = samplingRule(options, shape.V);
+  const { settings, searches, penalises, holes } = samplingRule(options, shape.V);
   const scratch = Object.fromEntries(
     Object.entries(SAMPLING_SCRATCH).map(([name, size]) => [name, new Uint32Array(shape.B * size)]),
   );
   scratch.searches.fill(12345);
   const before = { nans: logits.map(() => NaN), tokensBefore: tokens, cursorsBefore: cursors };
   const got = await withTensors(
-    { logits, settings, cursors, tokens, ...scratch, ...before },
+    {
+      logits,
+      settings,
+      cursors,
+      tokens,
+      ...scratch,
+      ...before,
+      ...(holes.length > 0 && { holes }),
+    },
     (plan, { nans, tokensBefore, cursorsBefore, ...t }) => {
       const other = { ...t, logits: nans, tokens: tokensBefore, cursors: cursorsBefore };
       return [other, t].flatMap((tensors) =>
@@ -295,6 +303,24 @@ Deno.test("tokens that a sequence holds are penalised once, and no other", async
   });
 });
 
+Deno.test("numbers without a token are drawn as if they were not there", async () => {
+  const rows = 400, V = 131, kept = Array.from({ length: V }, (_, v) => v).filter((v) => v % 3);
+  const holes = Uint32Array.from({ length: V }, (_, v) => v).filter((v) => v % 3 === 0);
+  const logits = randomArray(rows * V, 5, 4);
+  for (let b = 0; b < rows; b++) logits[b * V + 3] = 50; // the likeliest by far
+  const others = Float32Array.from(
+    { length: rows * kept.length },
+    (_, i) => logits[Math.floor(i / kept.length) * V + kept[i % kept.length]],
+  );
+  for (
+    const options of [{ temperature: 0 }, { temperature: 0.7, topK: 9 }, { topP: 0.8 }, { seed: 3 }]
+  ) {
+    const among = await sampleAll(logits, { rows, V, holes, ...options });
+    const alone = await sampleAll(others, { rows, V: kept.length, ...options });
+    assert.deepEqual(among.sampled, alone.sampled.map((v) => kept[v]), JSON.stringify(options));
+  }
+});
+
 Deno.test("gather picks the row of each sequence's last token", async () => {
   const [B, T, C] = [5, 7, 51], inp = randomArray(B * T * C, 1);
   const last = randomIntegers(B, 2, T), cursors = new Uint32Array(B * CURSOR);
@@ -321,6 +347,8 @@ Deno.test("sampling options out of range are named", () => {
     [{ topK: 2.5 }, /top_k must be a whole number/],
     [{ seed: -1 }, /seed must be a whole number/],
     [{ stop: 211 }, /stop token must be a whole number from 0 to 210: 211/],
+    [{ holes: Uint32Array.of(211) }, /a number without a token must be .* from 0 to 210: 211/],
+    [{ vocabSize: 2, holes: Uint32Array.of(0, 1) }, /no token that could be chosen/],
     [{ vocabSize: 0 }, /vocabulary size must be a whole number from 1 to 211: 0/],
   ];
   for (const [options, message] of bad) {

@@ -8,7 +8,8 @@
 /** GPT-2's pre-tokenisation: contractions, words, numbers, other signs, white space. */
 const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
-const END_OF_TEXT = "<|endoftext|>";
+/** The token that ends a text, in the manner of GPT-2. */
+export const END_OF_TEXT = "<|endoftext|>";
 
 /** What {@linkcode trainBpe} returns: an object that serialises to a `tokenizer.json`. */
 export interface TokenizerJson extends Record<string, unknown> {
@@ -155,7 +156,7 @@ class PairCounts {
 }
 
 /**
- * The tokenizer of the two files that GPT-2 came with, as a `tokenizer.json`.
+ * The tokenizer of the two files that GPT-2 came with, as a `tokenizer.json` without added tokens.
  *
  * @param vocab The parsed `vocab.json`.
  * @param merges The text of `merges.txt`: a merge on a line, after a line for its version.
@@ -168,9 +169,6 @@ export function byteLevelTokenizer(vocab: unknown, merges: string, where: string
     throw new TypeError(`${where} must hold a JSON object with a number for every token`);
   }
   const tokens = vocab as Record<string, number>;
-  if (tokens[END_OF_TEXT] === undefined) {
-    throw new TypeError(`${where} has no ${END_OF_TEXT}: it is not a vocabulary of GPT-2's kind`);
-  }
   const lines = merges.split(/\r?\n/).filter((line, i) =>
     line !== "" && !(i === 0 && /^#version/.test(line))
   );
@@ -181,7 +179,7 @@ export function byteLevelTokenizer(vocab: unknown, merges: string, where: string
   if (bad !== undefined) {
     throw new TypeError(`merges.txt beside ${where} merges what is no token there: ${bad}`);
   }
-  return tokenizerJson(tokens, lines);
+  return { ...tokenizerJson(tokens, lines), added_tokens: [] };
 }
 
 function tokenizerJson(vocab: Record<string, number>, merges: string[]): TokenizerJson {

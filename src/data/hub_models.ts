@@ -11,6 +11,7 @@ import { checkHostMemory } from "./host_memory.ts";
 import { type HubRepo, openHub } from "./hub.ts";
 import { HubError } from "./hub_http.ts";
 import { isRepoName } from "./hub_repo.ts";
+import { SIDE_FILES } from "./model_files.ts";
 import { parseIndex } from "./shard_index.ts";
 
 /**
@@ -45,13 +46,8 @@ export interface HubModelSource extends Omit<HubModel, "bare"> {
 const CONFIG = "config.json";
 const WEIGHTS = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
-/** Taken where they are there; the last is what other programs look for when they load the folder. */
-const BESIDE = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "pollard.json",
-  "generation_config.json",
-];
+/** Taken where they are there. */
+const BESIDE = ["tokenizer.json", "tokenizer_config.json", "pollard.json", ...SIDE_FILES];
 /** Taken where there is no `tokenizer.json`. */
 const OLDER_TOKENIZER = ["vocab.json", "merges.txt"];
 

@@ -14,11 +14,13 @@ import { parseJson } from "./files.ts";
 import { checkHostMemory } from "./host_memory.ts";
 import { fetchHubModel, type HubModel, hubModelName, orFolder, toConvert } from "./hub_models.ts";
 import { parseIndex } from "./shard_index.ts";
+import { withAddedTokens } from "./added_tokens.ts";
 import { byteLevelTokenizer } from "./bpe.ts";
 import { checkHeldHeads, type FormOnDisk, readForm } from "./model_form.ts";
-import { INDEX, type LoadedModel, MARK, ONE_FILE, RUN_MODELS } from "./model_files.ts";
+import { INDEX, type LoadedModel, MARK, ONE_FILE, RUN_MODELS, SIDE_FILES } from "./model_files.ts";
 import { Tokenizer } from "./tokenizer.ts";
-import { checkVocabulary } from "./vocabulary.ts";
+import { decodeUtf8 } from "./utf8.ts";
+import { endsOfText as findEndsOfText } from "./vocabulary.ts";
 
 /** Who is told while a model is loaded. */
 export interface LoadOptions {
@@ -91,14 +93,13 @@ async function loadFolder(folder: Folder, options: LoadOptions): Promise<LoadedM
     { value: await optionalJson(folder, MARK), where: folder.path(MARK) },
   );
   const { config, live, form } = onDisk;
-  const tokenizerJson = await optionalJson(folder, "tokenizer.json") ??
-    await olderTokenizer(folder);
-  const tokenizerConfig = await optionalJson(folder, "tokenizer_config.json");
-  let tokenizer: Tokenizer | undefined;
-  if (tokenizerJson !== undefined) {
-    tokenizer = Tokenizer.fromJson(tokenizerJson, tokenizerConfig, folder.path("tokenizer.json"));
-    checkVocabulary(tokenizer, config, folder.where);
-  }
+  const beside = await readBeside(folder);
+  const tokenizing = await readTokenizer(folder, beside, config);
+  const endsSaid = {
+    generation: beside.json("generation_config.json"),
+    ...{ config, eos: tokenizing.tokenizer?.eos },
+  };
+  const endsOfText = findEndsOfText(endsSaid, folder.where);
   checkHostMemory(folder.where, config, form === "compact" ? live : undefined);
   let weights = await readWeights(folder, onDisk, options);
   if (form === "padded" && live.some((heads) => heads.length < config.NH)) {
@@ -106,7 +107,57 @@ async function loadFolder(folder: Folder, options: LoadOptions): Promise<LoadedM
     weights = compactWeights(config, live, full);
     checkPruned(config, { live, weights, full }, folder.path(MARK));
   }
-  return { config, live, form, weights, tokenizer, tokenizerJson, tokenizerConfig };
+  const { texts } = beside;
+  return { config, live, form, weights, ...tokenizing, endsOfText, beside: texts };
+}
+
+/** The files of {@linkcode SIDE_FILES} that a folder holds. */
+class Beside {
+  readonly texts: ReadonlyMap<string, string>;
+  readonly #folder: Folder;
+
+  constructor(folder: Folder, texts: ReadonlyMap<string, string>) {
+    this.#folder = folder;
+    this.texts = texts;
+  }
+
+  /** One of them, parsed; `undefined` where it is not there. */
+  json(name: string): unknown {
+    const text = this.texts.get(name);
+    if (text === undefined) return undefined;
+    return parseJson(new TextEncoder().encode(text), this.#folder.path(name));
+  }
+}
+
+async function readBeside(folder: Folder): Promise<Beside> {
+  const texts = new Map<string, string>();
+  for (const name of SIDE_FILES) {
+    const bytes = await folder.read(name);
+    if (bytes === undefined) continue;
+    const where = { name: folder.path(name), size: bytes.length };
+    texts.set(name, (await Array.fromAsync(decodeUtf8([bytes], where))).join(""));
+  }
+  return new Beside(folder, texts);
+}
+
+/** The tokenizer, from whatever files a folder has it in. */
+async function readTokenizer(
+  folder: Folder,
+  beside: Beside,
+  { V }: Gpt2Config,
+): Promise<Pick<LoadedModel, "tokenizer" | "tokenizerJson" | "tokenizerConfig">> {
+  const tokenizerConfig = await optionalJson(folder, "tokenizer_config.json");
+  const given = await optionalJson(folder, "tokenizer.json");
+  const json = given ?? await olderTokenizer(folder);
+  if (json === undefined) return { tokenizerConfig };
+  const whole = withAddedTokens(json, {
+    config: tokenizerConfig,
+    specialTokens: beside.json("special_tokens_map.json"),
+    addedTokens: beside.json("added_tokens.json"),
+  }, { older: given === undefined, where: folder.where });
+  const where = folder.path(given === undefined ? "vocab.json" : "tokenizer.json");
+  const tokenizer = Tokenizer.fromJson(whole.json, whole.config, where, V);
+  return { tokenizer, tokenizerJson: whole.json, tokenizerConfig };
 }
 
 /** A tokenizer in the two files that GPT-2 came with, before there was `tokenizer.json`. */

@@ -25,6 +25,8 @@ export interface Model {
   readonly tokenizerJson?: unknown;
   /** The parsed `tokenizer_config.json`, where there is one. */
   readonly tokenizerConfig?: unknown;
+  /** Texts of the other files that a folder may hold beside its weights, by their names. */
+  readonly beside?: ReadonlyMap<string, string>;
   /** A model card to save as `README.md`; loading does not read it. */
   readonly card?: string;
 }
@@ -35,6 +37,8 @@ export interface LoadedModel extends Model {
   readonly form: ModelForm;
   /** Made from `tokenizerJson`. */
   readonly tokenizer?: Tokenizer;
+  /** The tokens that end a text; none unless given. */
+  readonly endsOfText?: readonly number[];
   /** Where on the hub it came from, if it did. */
   readonly hub?: HubModelSource;
 }
@@ -45,6 +49,17 @@ export const ONE_FILE = "model.safetensors";
 export const INDEX = "model.safetensors.index.json";
 /** Marks a folder as ours and names the heads that are left. */
 export const MARK = "pollard.json";
+/**
+ * What a folder may say beside its weights and its `tokenizer.json`, and says still after it was loaded
+ * and saved: what ends a text and how texts are drawn, which tokens are special or were added, and how
+ * a chat becomes a text.
+ */
+export const SIDE_FILES: readonly string[] = [
+  "generation_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "chat_template.jinja",
+];
 /** Where runs keep models, the one that a run was for first. */
 export const RUN_MODELS: readonly string[] = ["hf_model", "model", "models/best"];
 /** Name of a model card. */

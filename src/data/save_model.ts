@@ -9,7 +9,7 @@ import { safetensorsChunks } from "../gpt2/safetensors.ts";
 import { checkChoice } from "../ranges.ts";
 import { SPEED_FILE } from "../record.ts";
 import { syncFolder, writeWhole } from "./files.ts";
-import { CARD, CARD_MARK, MARK, type Model, ONE_FILE } from "./model_files.ts";
+import { CARD, CARD_MARK, MARK, type Model, ONE_FILE, SIDE_FILES } from "./model_files.ts";
 import {
   MODEL_FORMS,
   type ModelForm,
@@ -18,11 +18,11 @@ import {
   savedMetadata,
 } from "./model_form.ts";
 import { Tokenizer } from "./tokenizer.ts";
-import { checkVocabulary } from "./vocabulary.ts";
 
 /** What we put into a model's folder, a card and the speed that was measured of it included. */
 const OUR_FILES = [
   ...["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK],
+  ...SIDE_FILES,
   SPEED_FILE,
 ];
 
@@ -62,9 +62,7 @@ export async function saveModel(
   const tensors = toCheckpoint(config, live, weights, form);
   let eos: number | undefined;
   if (tokenizerJson !== undefined) {
-    const tokenizer = Tokenizer.fromJson(tokenizerJson, tokenizerConfig);
-    checkVocabulary(tokenizer, config, dir);
-    eos = tokenizer.eos;
+    ({ eos } = Tokenizer.fromJson(tokenizerJson, tokenizerConfig));
   }
   const files: [string, string | Iterable<Uint8Array>][] = [
     ["config.json", text(savedConfig(config, form, eos))],
@@ -73,6 +71,7 @@ export async function saveModel(
   ];
   if (tokenizerJson !== undefined) files.push(["tokenizer.json", text(tokenizerJson)]);
   if (tokenizerConfig !== undefined) files.push(["tokenizer_config.json", text(tokenizerConfig)]);
+  files.push(...model.beside ?? []);
   if (card !== undefined) files.push([CARD, card]);
 
   const id = crypto.randomUUID();

@@ -3,8 +3,8 @@
  *
  * What the package does, and what we make of it (checked in `tests/tokenizer_test.ts`):
  * - `decode` tidies spaces before punctuation unless told not to, which loses text: we tell it.
- * - It decodes a number outside the vocabulary as a zero byte, and no numbers not at all: we refuse
- *   the first and return "" for the second.
+ * - It decodes a number outside the vocabulary as a zero byte, and no numbers not at all: we leave out
+ *   the first, as Python does, and return "" for the second.
  * - Its memory for words it has met makes repeated text fast, but a text of megabytes becomes one
  *   array of all its pieces: we feed it chunk by chunk where that provably changes nothing.
  * - Special tokens written out in a text, such as `<|endoftext|>`, become their own number, as in
@@ -29,20 +29,23 @@ export class Tokenizer {
   /** SHA-256 of the files it was made from, in hexadecimal: the same gives the same numbers. */
   readonly fingerprint: string;
   readonly #inner: HuggingFaceTokenizer;
+  readonly #rows: number;
   /** Where it may be cut. */
   readonly #safe: RegExp | undefined;
 
   private constructor(
     inner: HuggingFaceTokenizer,
-    { safe, eosToken, fingerprint }: {
+    { safe, eosToken, fingerprint, rows }: {
       safe: RegExp | undefined;
       eosToken: string;
       fingerprint: string;
+      rows: number;
     },
   ) {
     this.#inner = inner;
     this.#safe = safe;
-    this.fingerprint = fingerprint;
+    this.#rows = rows;
+    this.fingerprint = rows < inner.model!.vocab.length ? `${fingerprint} ${rows}` : fingerprint;
     this.splits = safe !== undefined;
     this.vocabSize = inner.model!.vocab.length;
     this.eos = inner.token_to_id(eosToken);
@@ -55,9 +58,15 @@ export class Tokenizer {
    * @param config The parsed `tokenizer_config.json`, where there is one: it may name `eos_token`,
    *   which is `<|endoftext|>` otherwise.
    * @param where What to call the file in an error.
+   * @param rows Rows of the model: a text may hold no token from there on.
    * @throws {TypeError} If the package cannot make a tokenizer of it.
    */
-  static fromJson(json: unknown, config: unknown = {}, where = "tokenizer.json"): Tokenizer {
+  static fromJson(
+    json: unknown,
+    config: unknown = {},
+    where = "tokenizer.json",
+    rows = Infinity,
+  ): Tokenizer {
     if (!isObject(json) || !isObject(json.model)) {
       throw new TypeError(`${where} must hold a JSON object with a "model"`);
     }
@@ -76,6 +85,7 @@ export class Tokenizer {
     }
     const eos = isObject(config.eos_token) ? config.eos_token.content : config.eos_token;
     return new Tokenizer(inner, {
+      rows,
       safe: safeCuts(given),
       eosToken: typeof eos === "string" ? eos : "<|endoftext|>",
       fingerprint: createHash("sha256").update(JSON.stringify([json, config])).digest("hex"),
@@ -86,7 +96,7 @@ export class Tokenizer {
    * Token numbers of a text, which may be long. Nothing is added at either end.
    *
    * @param chunk Characters to encode at once, at least; it changes memory and time, never the result.
-   * @throws {RangeError} If `chunk` is below 1.
+   * @throws {RangeError} If `chunk` is below 1, or the model has no row for a token of the text.
    */
   encode(text: string, chunk = 65536): Uint32Array {
     if (!(chunk >= 1)) throw new RangeError(`chunk must be at least 1: ${chunk}`);
@@ -103,7 +113,24 @@ export class Tokenizer {
       out.set(ids, at);
       at += ids.length;
     }
+    if (this.#rows < this.vocabSize) this.#checkRows(out);
     return out;
+  }
+
+  #checkRows(ids: Uint32Array): void {
+    const beyond = ids.find((id) => id >= this.#rows);
+    if (beyond === undefined) return;
+    const token = JSON.stringify(this.#inner.id_to_token(beyond));
+    throw new RangeError(
+      `the text holds the token ${token}, number ${beyond}, and the model has no row for it: ` +
+        `config.json says vocab_size ${this.#rows}; take the token out of the text, or enlarge the ` +
+        "model's table",
+    );
+  }
+
+  /** Whether a number has a token. */
+  has(id: number): boolean {
+    return this.#inner.id_to_token(id) !== undefined;
   }
 
   /**
@@ -124,17 +151,10 @@ export class Tokenizer {
 
   /**
    * The text of token numbers. Bytes that are not UTF-8, as where a character was cut in two,
-   * become U+FFFD.
-   *
-   * @throws {RangeError} If a number is outside the vocabulary.
+   * become U+FFFD. Numbers that no token has are left out, as in Python.
    */
   decode(ids: Iterable<number>): string {
-    const list = Array.from(ids);
-    for (const id of list) {
-      if (this.#inner.id_to_token(id) === undefined) {
-        throw new RangeError(`token must be a number below ${this.vocabSize}: ${id}`);
-      }
-    }
+    const list = Array.from(ids).filter((id) => this.has(id));
     if (list.length === 0) return "";
     return this.#inner.decode(list, {
       skip_special_tokens: false,

@@ -4,6 +4,7 @@
  * @module
  */
 import { type LoadedModel, tokenizerOf } from "../data/model_files.ts";
+import { drawable } from "../data/vocabulary.ts";
 import { TextStream } from "../data/text_stream.ts";
 import { decoderShape } from "../gpt2/decoder.ts";
 import { Generator } from "../gpt2/generate.ts";
@@ -77,7 +78,7 @@ export async function continueTexts(
   }: ContinueOptions,
   { signal, onText, onProgress }: ContinueListeners = {},
 ): Promise<Continuation[]> {
-  const { config, weights, live } = model, tokenizer = tokenizerOf(model);
+  const { config, weights, live, endsOfText = [] } = model, tokenizer = tokenizerOf(model);
   if (stop.includes("")) throw new TypeError("a stop string must not be empty");
   const encoded = prompts.map((prompt, i) => {
     const tokens = tokenizer.encode(prompt);
@@ -97,7 +98,7 @@ export async function continueTexts(
     }
     return tokens;
   });
-  const { eos } = tokenizer;
+  const ends = new Set(endsOfText);
   const streams = prompts.map(() => new TextStream(tokenizer, stop));
   let longestText = 0;
   const longest = Math.max(1, ...encoded.map(({ length }) => length));
@@ -118,13 +119,13 @@ export async function continueTexts(
     topK: top_k,
     topP: top_p,
     seed,
-    vocabSize: tokenizer.vocabSize,
+    ...drawable(tokenizer, config),
     ...(repetition_penalty !== undefined && { repetitionPenalty: repetition_penalty }),
-    ...(eos !== undefined && { stop: eos }),
+    stop: endsOfText,
     until: (continuation, b) => {
       longestText = Math.max(longestText, continuation.length);
       const token = continuation[continuation.length - 1];
-      if (token !== eos) streams[b].add(token);
+      if (!ends.has(token)) streams[b].add(token);
       return streams[b].stopped;
     },
   }, {
@@ -141,7 +142,7 @@ export async function continueTexts(
     tokens: tokens.length - encoded[b].length,
     finish: streams[b].stopped
       ? "stop"
-      : eos !== undefined && tokens[tokens.length - 1] === eos
+      : tokens.length > encoded[b].length && ends.has(tokens[tokens.length - 1])
       ? "end_of_text"
       : "length",
   }));

@@ -10,6 +10,7 @@ import { saveModel } from "../data/save_model.ts";
 import { padWeights, type Weights } from "../gpt2/checkpoint.ts";
 import { Activations } from "../gpt2/activations.ts";
 import { Evaluator } from "../gpt2/evaluate.ts";
+import { drawable } from "../data/vocabulary.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { maskedWeights, scaleHeads } from "../gpt2/heads.ts";
 import { allHeads, type LiveHeads } from "../gpt2/layout.ts";
@@ -159,7 +160,7 @@ async function samples(
   baseline: { weights: Weights; live: LiveHeads },
   pruned: { weights: Weights; live: LiveHeads },
 ): Promise<Sample[]> {
-  const { tokenizer, model: { config } } = materials;
+  const { tokenizer, model: { config, endsOfText = [] } } = materials;
   const prompts = samplePrompts(materials, PROMPTS);
   const encoded = prompts.map((prompt) => tokenizer.encode(prompt));
   const longest = Math.max(...encoded.map((prompt) => prompt.length));
@@ -173,7 +174,8 @@ async function samples(
       prompts: encoded,
       maxNewTokens,
       seed: options.seed,
-      vocabSize: tokenizer.vocabSize,
+      ...drawable(tokenizer, config),
+      stop: endsOfText,
       ...SAMPLING,
     }, signal && { signal });
     return written.map((tokens, i) => tokenizer.decode(tokens.subarray(encoded[i].length)));

@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { saveModel, type SaveOptions } from "../data/save_model.ts";
 import { scaleHeads } from "../gpt2/heads.ts";
+import { drawable } from "../data/vocabulary.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { Gpu } from "../gpu/device.ts";
 import { importanceScores } from "../plasticity/scores.ts";
@@ -379,7 +380,7 @@ export class NeuralPlasticityExperiment implements Disposable {
       signal?: AbortSignal;
     } = {},
   ): Promise<Record<string, string>> {
-    const { tokenizer, model: { config } } = this.run.materials;
+    const { tokenizer, model: { config, endsOfText = [] } } = this.run.materials;
     const { model } = this.run.arms[0] ?? {};
     if (!model) throw new TypeError("Warm up first");
     checkNumber("maxLength", maxLength, { min: 2, whole: true });
@@ -399,8 +400,8 @@ export class NeuralPlasticityExperiment implements Disposable {
       topK,
       topP,
       seed: this.options.seed,
-      vocabSize: tokenizer.vocabSize,
-      ...(tokenizer.eos !== undefined && { stop: tokenizer.eos }),
+      ...drawable(tokenizer, config),
+      stop: endsOfText,
     }, signal && { signal });
     return Object.fromEntries(names.map((name, i) => [name, tokenizer.decode(written[i])]));
   }

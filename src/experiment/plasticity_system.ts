@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { drawable } from "../data/vocabulary.ts";
 import { Generator } from "../gpt2/generate.ts";
 import { compareSamples } from "../plasticity/degeneration.ts";
 import { GROWTHS, type GrowthStrategy } from "../plasticity/growth.ts";
@@ -412,7 +413,7 @@ export class AdaptivePlasticitySystem {
       prompts: this.#prompts,
       maxNewTokens: Math.min(this.options.sample_tokens, config.T - longest),
       seed: this.options.seed,
-      vocabSize: tokenizer.vocabSize,
+      ...drawable(tokenizer, config),
       ...SAMPLING,
     }, signal && { signal });
     return written.map((tokens, i) => tokenizer.decode(tokens.subarray(this.#prompts[i].length)));

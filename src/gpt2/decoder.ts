@@ -54,6 +54,8 @@ interface Texts extends DecoderShape {
   readonly prompts: Tensor;
   /** (B, S). */
   readonly tokens: Tensor;
+  /** Numbers that are never chosen, where there are some. */
+  readonly holes: Tensor | undefined;
 }
 
 /** A request, bound to its tensors. */
@@ -163,17 +165,20 @@ export class Decoder implements Disposable {
     upload(gpu, writing.tokens, tokens);
     upload(gpu, this.#cursors, cursors);
     upload(gpu, this.#settings, rule.settings);
+    if (writing.holes) upload(gpu, writing.holes, rule.holes);
     return writing;
   }
 
   /** What a request needs, bound at its first use. */
   #writing(shape: DecoderShape, rule: SamplingRule): Writing {
     const { B, T, S } = shape;
-    const key = [B, T, S, ...rule.searches, rule.penalises].join(" ");
+    const key = [B, T, S, ...rule.searches, rule.penalises, rule.holes.length].join(" ");
     let writing = this.#writings.get(key);
     if (writing === undefined) {
       const prompts = first(this.#prompts, B * T), tokens = first(this.#tokens, B * S);
-      const texts = { ...shape, prompts, tokens };
+      const { length } = rule.holes;
+      const holes = length > 0 ? this.#tensor("numbers without a token", length) : undefined;
+      const texts = { ...shape, prompts, tokens, holes };
       const sample = this.#sample(texts, rule);
       writing = {
         ...texts,
@@ -230,7 +235,7 @@ export class Decoder implements Disposable {
 
   /** From the last tokens' rows to their logits, and the next tokens. */
   #sample(
-    { B, S, tokens }: Texts,
+    { B, S, tokens, holes }: Texts,
     { searches, penalises }: SamplingRule,
   ): Dispatch[] {
     const plan = this.#plan, model = this.#model, { C, V } = model.config;
@@ -249,7 +254,14 @@ export class Decoder implements Disposable {
       }),
       ...samplingNext(
         plan,
-        { logits, settings: this.#settings, cursors: this.#cursors, tokens, ...this.#scratch },
+        {
+          logits,
+          settings: this.#settings,
+          cursors: this.#cursors,
+          tokens,
+          holes,
+          ...this.#scratch,
+        },
         { B, T: S, V, stride, searches, penalises },
       ),
     ];

@@ -11,11 +11,13 @@ import { Decoder, type DecoderShape, decoderShape } from "./decoder.ts";
 import type { Gpt2 } from "./model.ts";
 
 /** What to write; see {@linkcode SamplingOptions} for how tokens are chosen. */
-export interface GenerateOptions extends SamplingOptions {
+export interface GenerateOptions extends Omit<SamplingOptions, "stop"> {
   /** Token ids to go on from, at least one each; their lengths may differ. */
   prompts: readonly Uint32Array[];
   /** Tokens to append to each prompt, unless `stop` comes before. */
   maxNewTokens: number;
+  /** Tokens that end a sequence; the one that does is still appended. None unless given. */
+  stop?: number | readonly number[];
   /**
    * Which stream of random numbers each prompt draws from, whole numbers below 2^32; its place in
    * `prompts` unless given. The same tokens, seed and stream draw the same continuation.
@@ -76,12 +78,15 @@ export class Generator implements Disposable {
    * @throws {TypeError} If an earlier call has not returned yet.
    */
   async generate(
-    { prompts, maxNewTokens, streams, until, ...sampling }: GenerateOptions,
+    { prompts, maxNewTokens, streams, until, stop: ends = [], ...sampling }: GenerateOptions,
     { signal, onTokens, chunk }: GenerateControls = {},
   ): Promise<Uint32Array[]> {
     const { gpu, config } = this.#model;
     const longest = checkPrompts(prompts, maxNewTokens, config);
-    const rule = samplingRule(sampling, config.V);
+    // the device knows one of them, the host sees the others
+    const stops = new Set([ends].flat());
+    const [stop] = stops;
+    const rule = samplingRule({ ...sampling, ...(stop !== undefined && { stop }) }, config.V);
     const bad = streams?.find((stream) => stream >>> 0 !== stream);
     if (bad !== undefined || (streams && streams.length !== prompts.length)) {
       throw new RangeError(
@@ -110,7 +115,7 @@ export class Generator implements Disposable {
         }
         let going = false;
         const fresh = (await decoder.look(writing, out)).map(({ fresh, ended }, b) => {
-          const taken = taking(fresh, out[b], { until, from: prompts[b].length, place: b });
+          const taken = taking(fresh, out[b], { until, stops, from: prompts[b].length, place: b });
           if (taken.ended) decoder.end(b, out[b].length);
           going ||= !(ended || taken.ended);
           return taken.tokens;
@@ -146,15 +151,19 @@ export class Generator implements Disposable {
   }
 }
 
-/** Appends tokens to a sequence as far as `until` lets it go on; `from` is its prompt's length. */
+/** Appends tokens to a sequence up to the one that ends it; `from` is its prompt's length. */
 function taking(
   tokens: Uint32Array,
   sequence: number[],
-  { until, from, place }: Pick<GenerateOptions, "until"> & { from: number; place: number },
+  { until, stops, from, place }: Pick<GenerateOptions, "until"> & {
+    stops: ReadonlySet<number>;
+    from: number;
+    place: number;
+  },
 ): { tokens: Uint32Array; ended: boolean } {
   for (const [i, token] of tokens.entries()) {
     sequence.push(token);
-    if (until?.(sequence.slice(from), place)) {
+    if (until?.(sequence.slice(from), place) || stops.has(token)) {
       return { tokens: tokens.subarray(0, i + 1), ended: true };
     }
   }

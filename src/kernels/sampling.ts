@@ -39,6 +39,8 @@ export interface SamplingOptions {
   stop?: number;
   /** Only ids below this are chosen, where the tokenizer knows fewer than the model has. */
   vocabSize?: number;
+  /** Ids below `vocabSize` that are never chosen, because no token has them; none unless given. */
+  holes?: Uint32Array;
 }
 
 /** The searches that find a token, in order; see the page. */
@@ -54,6 +56,8 @@ export interface SamplingRule {
   penalises: boolean;
   /** The page's `Settings`. */
   settings: Uint32Array;
+  /** Ids that are never chosen. */
+  holes: Uint32Array;
 }
 
 /**
@@ -66,7 +70,7 @@ export function samplingRule(
   { temperature = 1, topK = 0, topP = 1, seed = 0, stop, ...rest }: SamplingOptions,
   V: number,
 ): SamplingRule {
-  const { vocabSize = V, repetitionPenalty = 1 } = rest;
+  const { vocabSize = V, repetitionPenalty = 1, holes = new Uint32Array() } = rest;
   const whole = (name: string, value: number, least: number, most: number) => {
     if (!Number.isSafeInteger(value) || value < least || value > most) {
       throw new RangeError(`${name} must be a whole number from ${least} to ${most}: ${value}`);
@@ -84,6 +88,8 @@ export function samplingRule(
   whole("seed", seed, 0, Number.MAX_SAFE_INTEGER);
   if (stop !== undefined) whole("stop token", stop, 0, V - 1);
   whole("vocabulary size", vocabSize, 1, V);
+  for (const id of holes) whole("a number without a token", id, 0, vocabSize - 1);
+  if (holes.length >= vocabSize) throw new RangeError("There is no token that could be chosen");
 
   const greedy = temperature === 0 || topK === 1;
   const k = greedy ? 1 : topK === 0 ? vocabSize : Math.min(topK, vocabSize);
@@ -99,7 +105,7 @@ export function samplingRule(
     ...(Math.fround(topP) < 1 ? ["top-p"] as const : []),
     "draw",
   ];
-  return { searches, penalises: penalty !== 1, settings: new Uint32Array(words.buffer) };
+  return { searches, penalises: penalty !== 1, settings: new Uint32Array(words.buffer), holes };
 }
 
 /** out[b] = inp[b, last[b]]: the row of each sequence's last token. inp (B, T, C), out (B, C). */
@@ -124,6 +130,7 @@ export type SamplingTensors = Record<
 /**
  * Chooses the next token of every sequence that has not ended, appends it to `tokens` (B, T) and
  * moves its cursor on. Where tokens are penalised, `logits` holds the penalised ones afterwards.
+ * Those of `holes` are written over.
  *
  * @param tensors Logits are (B, stride); the settings say how many columns count.
  * @param searches Those of the rule whose settings are on the device.
@@ -131,7 +138,9 @@ export type SamplingTensors = Record<
  */
 export function samplingNext(
   plan: Plan,
-  { logits, settings, cursors, tokens, tops, bins, searches: scratch }: SamplingTensors,
+  { logits, settings, cursors, tokens, tops, bins, searches: scratch, holes }:
+    & SamplingTensors
+    & { holes?: Tensor | undefined },
   { B, T, V, stride, searches, penalises }: {
     B: number;
     T: number;
@@ -197,11 +206,18 @@ export function samplingNext(
       ];
     })
   );
-  if (!penalises) return [highest, ...rounds];
+  const banned = holes === undefined ? [] : [
+    plan.call({ op, page, entry: "ban" }, {
+      tensors: { holes, logits },
+      params: { B, N: holes.size, stride },
+      grid: flatGrid(B * holes.size, 64),
+    }),
+  ];
+  if (!penalises) return [...banned, highest, ...rounds];
   const penalise = plan.call({ op, page, entry: "penalise" }, {
     tensors: { logits, settings, cursors, tokens },
     params: { B, T, stride },
     grid: flatGrid(B * T, 64),
   });
-  return [penalise, highest, ...rounds];
+  return [penalise, ...banned, highest, ...rounds];
 }
