@@ -15,7 +15,7 @@ import { writeReport } from "../src/report/write.ts";
 import { assertClose } from "./close.ts";
 import { gpu } from "./gpu.ts";
 import { bare } from "./page_checks.ts";
-import { makeTiny } from "./tiny.ts";
+import { assertBeside, makeTiny } from "./tiny.ts";
 
 const { dir, textFile, modelDir } = await makeTiny();
 
@@ -64,6 +64,7 @@ Deno.test("a run measures what it promises", async () => {
   assert.equal(results.total_heads, 8);
   assert.equal(results.active_heads, 4);
   assert.equal(results.final_sparsity, 0.5);
+  for (const model of ["model", "baseline"]) await assertBeside(join(whole.dir, model));
   assert.equal(results.pruned_heads.length, 4);
   assert.equal(new Set(results.pruned_heads.map(String)).size, 4, "no head is pruned twice");
   assert.deepEqual(results.cycles.map(({ active_heads }) => active_heads), [6, 4]);

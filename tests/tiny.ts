@@ -1,4 +1,5 @@
 /** A tiny model and a short text on disk, for tests of whole runs. */
+import assert from "node:assert/strict";
 import { join } from "node:path";
 import { trainBpe } from "../src/data/bpe.ts";
 import { loadText } from "../src/data/corpora.ts";
@@ -20,6 +21,19 @@ export interface Tiny {
   modelDir: string;
 }
 
+/** What the tiny model's folder says beside its weights. */
+export const BESIDE: ReadonlyMap<string, string> = new Map([
+  ["generation_config.json", '{"eos_token_id": [299, 298]}\n'],
+  ["chat_template.jinja", "{{ messages }}"],
+]);
+
+/** That a folder still says it. */
+export async function assertBeside(dir: string): Promise<void> {
+  for (const [name, text] of BESIDE) {
+    assert.equal(await Deno.readTextFile(join(dir, name)), text, `${dir}/${name}`);
+  }
+}
+
 /** @param sizes T is the context, 32 unless given; initializerRange makes heads differ more. */
 export async function makeTiny(
   sizes: { T?: number; initializerRange?: number } = {},
@@ -35,6 +49,7 @@ export async function makeTiny(
     live: allHeads(config),
     weights: initWeights(config, 3),
     tokenizerJson: trainBpe(text.slice(0, 30_000), 300),
+    beside: BESIDE,
   };
   const modelDir = join(dir, "tiny");
   await saveModel(modelDir, model);

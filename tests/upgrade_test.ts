@@ -21,7 +21,7 @@ import {
 import type { IntegrationResults } from "../src/record.ts";
 import { cardRows, modelCard } from "../src/report/model_card.ts";
 import { gpu } from "./gpu.ts";
-import { makeTiny } from "./tiny.ts";
+import { assertBeside, makeTiny } from "./tiny.ts";
 
 const { dir, textFile, modelDir } = await makeTiny({ T: 64 });
 const options: Partial<UpgradeOptions> = {
@@ -161,6 +161,7 @@ Deno.test("upgrade: a model comes out that says what it is, and is not upgraded 
   assert.equal(upgraded.live.flat().length, results.active_heads);
   const best = await loadModel(run.folder.path("models", "best"));
   assert.deepEqual(upgraded.weights, best.weights);
+  for (const name of ["hf_model", "models/best"]) await assertBeside(run.folder.path(name));
   const [note, ...more] = upgradeHistory(upgraded);
   assert.deepEqual(more, []);
   assert.deepEqual(
@@ -213,6 +214,7 @@ Deno.test("upgrade: one that was stopped goes on, and other folders are refused"
   const { results, inference } = await again.run();
   assert.equal(results.cycles_completed, 2);
   assert.equal(inference, undefined);
+  await assertBeside(again.folder.path("hf_model"));
   for (const name of ["cycle_1", "cycle_2"]) await loadModel(join(folder, "models", name));
   await Deno.remove(join(folder, "upgrade.json"));
   await assert.rejects(resumeUpgrade(gpu, folder), /cannot be read: .*upgrade\.json/);

@@ -57,7 +57,7 @@ interface Parsed {
 
 /**
  * What `config.json` holds: the file that the model came from, with what saving changes (the weights are
- * F32); for the compact form under a key of its own. Where it does not say which token ends a text, it
+ * F32 and those of a language model); for the compact form under a key of its own. Where it does not say which token ends a text, it
  * will: other programs take GPT-2's 50256 otherwise, which a smaller vocabulary does not have.
  *
  * @param eos The tokenizer's end of a text, where there is one.
@@ -72,6 +72,8 @@ export function savedConfig(
     for (const key of ["bos_token_id", "eos_token_id"]) if (!(key in own)) own[key] = eos;
   }
   for (const key of ["dtype", "torch_dtype"]) if (key in own) own[key] = "float32";
+  // heads for other tasks were left out
+  if (Array.isArray(own.architectures)) own.architectures = ["GPT2LMHeadModel"];
   // transformers 4 would remove heads of these weights again; pollard.json lists them
   if (prunedHeads(raw).length > 0) delete own[PRUNED_KEY];
   if (form === "padded") return own;
