@@ -1,7 +1,6 @@
 /** Text of tokens that come one by one, and continuations of prompts with stop strings. */
 import assert from "node:assert/strict";
 import { TextStream } from "../src/data/text_stream.ts";
-import type { Tokenizer } from "../src/data/tokenizer.ts";
 import { continueTexts } from "../src/experiment/continue_text.ts";
 import { openModel } from "../src/experiment/setup.ts";
 import { randomIntegers } from "./close.ts";
