@@ -7,6 +7,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { memorySource, openFile, type OpenSource, readWhole } from "./files.ts";
 import { LOOKED_FOR, refuseLfsPointer } from "./formats.ts";
+import { asUrl } from "./paths.ts";
 import { fetchPage } from "./web.ts";
 
 /**
@@ -33,7 +34,7 @@ export interface Folder {
  * @throws {TypeError} If a local path is not a folder, or a URL is of another kind.
  */
 export async function openFolder(dir: string | URL): Promise<Folder> {
-  if (typeof dir === "string" && /^(https?|file):\/\//.test(dir)) dir = new URL(dir);
+  if (typeof dir === "string") dir = asUrl(dir) ?? dir;
   if (dir instanceof URL && dir.protocol !== "file:") return webFolder(dir);
   const path = dir instanceof URL ? fileURLToPath(dir) : dir;
   const info = await orUndefined(Deno.stat(path));

@@ -5,6 +5,7 @@
  */
 import { basename, join, resolve } from "node:path";
 import { writeWhole } from "../data/files.ts";
+import { asUrl } from "../data/paths.ts";
 import { hubModelName } from "../data/hub_models.ts";
 import type { LoadOptions } from "../data/load_model.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -96,7 +97,7 @@ export async function compactModel(
 /** A place beside a folder; for what lies elsewhere, one in the working directory. */
 function besideModel(path: string): string {
   const hub = hubModelName(path)?.repo;
-  const remote = hub ?? (URL.canParse(path) ? new URL(path).pathname : undefined);
+  const remote = hub ?? asUrl(path)?.pathname;
   return remote === undefined
     ? join(path, "..", `${basename(resolve(path))}-compact`)
     : `${basename(remote)}-compact`;

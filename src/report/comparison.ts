@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { dirname, join, relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
+import { commonFolder, pathHref } from "../data/paths.ts";
 import { RUN_MARK, SWEEP_FILE } from "../record.ts";
 import { collectRuns } from "./collect.ts";
 import { type ComparedRun, readCompared } from "./compared.ts";
@@ -78,7 +79,7 @@ export async function drawComparison(dirs: readonly string[], base: string): Pro
  */
 export async function writeComparison(
   dirs: readonly string[],
-  { output = commonFolder(dirs) }: { output?: string } = {},
+  { output = besideAll(dirs) }: { output?: string } = {},
 ): Promise<string> {
   const marks = [[RUN_MARK, "a run"], [SWEEP_FILE, "a sweep"], ["bakeoff.json", "a bake-off"]];
   for (const [mark, whose] of marks) {
@@ -110,12 +111,11 @@ export async function writeSweep(dir: string, runs?: readonly ComparedRun[]): Pr
   return await writePage(dir, await drawSweep(dir, runs));
 }
 
-/** The deepest folder that holds all of them. */
-export function commonFolder(dirs: readonly string[]): string {
-  let common = dirname(resolve(dirs[0]));
-  const holds = (dir: string) => !relative(common, resolve(dir)).startsWith("..");
-  while (!dirs.every(holds)) common = dirname(common);
-  return relative(".", common) || ".";
+/** Where the comparison of some folders goes. */
+function besideAll(dirs: readonly string[]): string {
+  const common = commonFolder(dirs.map((dir) => resolve(dir)));
+  if (common !== undefined) return relative(".", common) || ".";
+  throw new TypeError("no folder holds all of these runs: say by --output where the page goes");
 }
 
 /** Names runs by their folders as they are seen from the page. */
@@ -210,8 +210,7 @@ function runsTable({ runs, variantOf }: Comparison): Html {
 /** A run's folder, which leads to its own report where it has one. */
 function folderLink({ name, page }: ComparedRun): MarkupValue {
   if (!page) return name;
-  const parts = name.split(/[\\/]/).map(encodeURIComponent).join("/");
-  return markup`<a href="${parts}/report.html">${name}</a>`;
+  return markup`<a href="${pathHref(name)}/report.html">${name}</a>`;
 }
 
 function differences(comparison: Comparison): MarkupValue {

@@ -43,7 +43,9 @@ export function pageHtml(
   served?: Served,
 ): string {
   const lines = [standing].flat().map((line) => markup`<p class="quiet">${line}</p>\n`);
-  const all = served ? [...scripts, served.script] : scripts;
+  // A browser reads CRLF as LF, and hashes that: a script from a clone with CRLF has to be LF here.
+  const all = [...scripts, ...(served ? [served.script] : [])]
+    .map((script) => script.replaceAll(/\r\n?/g, "\n"));
   const policy = [
     "default-src 'none'",
     "style-src 'unsafe-inline'",

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { isAbsolute, join, relative, sep as SEPARATOR } from "node:path";
+import { join } from "node:path";
 import { isFile, isFolder } from "../data/files.ts";
+import { pathInside } from "../data/paths.ts";
 import {
   type EventRow,
   parseJsonLines,
@@ -52,8 +53,7 @@ export async function readSweep(dir: string): Promise<SweepRecord> {
 async function checkInside(dir: string, folder: string): Promise<void> {
   const path = join(dir, folder);
   if (!await isFolder(path)) return;
-  const inside = relative(await Deno.realPath(dir), await Deno.realPath(path));
-  if (inside !== "" && !isAbsolute(inside) && inside.split(SEPARATOR)[0] !== "..") return;
+  if (pathInside(await Deno.realPath(dir), await Deno.realPath(path)) !== undefined) return;
   throw new TypeError(`${path} is a link that leads out of the sweep's folder: remove it`);
 }
 
