@@ -81,7 +81,7 @@ export async function toTheEnd<Result>(
   } catch (error) {
     const stopped = signal.aborted && error === signal.reason;
     const words = stopped ? [] : [`${(error as Error).message}.`.replace(/\.\.$/, ".")];
-    if (again) words.push(`Go on with: ${again}`);
+    if (again) words.push(`Continue with: ${again}`);
     await live?.end(stopped ? "stopped" : "failed", words.join(" "));
     throw error;
   }

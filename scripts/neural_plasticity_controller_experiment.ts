@@ -11,6 +11,7 @@ import { carryThrough, experimentListeners } from "./run_task.ts";
 import { isFile } from "../src/data/files.ts";
 import { NeuralPlasticityExperiment } from "../src/experiment/neural_plasticity.ts";
 import { readFinished, readOptions } from "../src/experiment/run.ts";
+import { shellCommand } from "../src/shell.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import type { Results } from "../src/record.ts";
 import { readRun } from "../src/report/read.ts";
@@ -42,7 +43,7 @@ await runMain(async (signal) => {
     return await experiment.setup();
   });
   const dir = experiment.outputDir;
-  const where = { dir, resume: `deno task experiment --resume ${dir}` };
+  const where = { dir, resume: shellCommand("deno task experiment --resume", [dir]) };
   const [results, page] = await carryThrough(where, { progress, live }, signal, async () => {
     const results = await experiment.runPlanned(signal);
     return [results, await writeReport(dir)];

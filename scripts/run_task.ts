@@ -4,6 +4,9 @@
  *
  * @module
  */
+import { join } from "node:path";
+import { isFile } from "../src/data/files.ts";
+import { shellCommand } from "../src/shell.ts";
 import { Progress } from "./cli.ts";
 import type { IntegrationOptions } from "../src/experiment/integration_options.ts";
 import type { IntegrationListeners } from "../src/experiment/integration_lines.ts";
@@ -54,7 +57,7 @@ export function integrationListeners(
 /**
  * Carries a run through.
  *
- * @param run.dir Its folder. @param run.resume The command that goes on with it.
+ * @param run.dir Its folder. @param run.resume The command that continues it.
  * @param run.shown What those see who look at it; the report of its folder unless given.
  * @param told.live Who looks at it; they are told how it ended.
  * @param action The run; progress has stopped when it returns or throws.
@@ -75,11 +78,14 @@ export async function carryThrough<Result>(
   } catch (error) {
     progress.stop();
     if (signal.aborted && error === signal.reason) {
-      throw new DOMException(`Stopped. Go on with: ${resume}`, "AbortError");
+      throw new DOMException(`Stopped. Continue with: ${resume}`, "AbortError");
     }
     if (error instanceof LockedError) throw error;
     if (error instanceof DivergedError) console.error(`What was done is in ${dir}`);
-    else console.error(`What was done is in ${dir}; go on with: ${resume}`);
+    else if (await isFile(join(dir, "results.json"))) {
+      const report = shellCommand("deno task report", [dir]);
+      console.error(`The results are in ${dir}; draw their report with: ${report}`);
+    } else console.error(`What was done is in ${dir}. Continue with: ${resume}`);
     throw error;
   } finally {
     progress.stop();

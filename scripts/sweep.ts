@@ -21,6 +21,7 @@ import {
   type SweepListeners,
 } from "../src/experiment/sweep.ts";
 import { checkSweepOptions, type SweepOptions } from "../src/experiment/sweep_options.ts";
+import { shellCommand } from "../src/shell.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { RUN_MARK, type SweepRun, type SweepState } from "../src/record.ts";
 import { collectRuns } from "../src/report/collect.ts";
@@ -53,7 +54,11 @@ await runMain(async (signal) => {
   );
   const { dir, page, options } = sweep;
   progress.log(planLine(options, sweep.runs));
-  const where = { dir, resume: `deno task sweep --resume ${dir}`, shown: () => soFar(sweep) };
+  const where = {
+    dir,
+    resume: shellCommand("deno task sweep --resume", [dir]),
+    shown: () => soFar(sweep),
+  };
   const told = { progress, live };
   const { runs } = await carryThrough(where, told, signal, () => sweep.run(signal));
   const verdict = comparisonVerdict(compareRuns(await readSwept(dir, runs)));

@@ -118,10 +118,10 @@ browserTest(
 
       run.step = 8;
       await Promise.all([
-        live.end("stopped", "Go on with: x"),
+        live.end("stopped", "Continue with: x"),
         shows(page, ".live-state", "stopped"),
       ]);
-      assert.equal(await read(page, ".live-state"), "The run was stopped. Go on with: x");
+      assert.equal(await read(page, ".live-state"), "The run was stopped. Continue with: x");
       assert.equal(await read(page, "#value"), "8");
       assert.equal(await page.title(), "Run");
       assert.deepEqual(errors, []);

@@ -89,7 +89,7 @@ Deno.test({
       const { outcome, words } = await listener.next("end");
       await listener.close();
       assert.equal(outcome, "stopped");
-      assert.match(words, /^Go on with: deno task experiment --resume runs\//);
+      assert.match(words, /^Continue with: deno task experiment --resume runs\//);
       assert.equal((await child.status).code, 130, await said);
       await out;
     }),

@@ -197,9 +197,9 @@ Deno.test("the page and its events, as they change", async () => {
   assert.deepEqual(await again.next("progress"), told);
 
   words = "last";
-  const ended = live.end("stopped", "Go on with: x");
+  const ended = live.end("stopped", "Continue with: x");
   const last = await again.next("page");
-  assert.deepEqual(await again.next("end"), { outcome: "stopped", words: "Go on with: x" });
+  assert.deepEqual(await again.next("end"), { outcome: "stopped", words: "Continue with: x" });
   assert.ok((await get()).includes(`data-version="${last.version}"`));
   await again.close();
   await ended;

@@ -18,8 +18,8 @@ export function startScript(name: string, args: readonly string[], cwd: string):
   }).spawn();
 }
 
-/** Reads stderr until it shows a text; the process goes on. */
-export async function untilSaid(child: Deno.ChildProcess, text: string): Promise<void> {
+/** Reads stderr until it shows a text; the process goes on. @returns What was read. */
+export async function untilSaid(child: Deno.ChildProcess, text: string): Promise<string> {
   let stderr = "";
   const decoder = new TextDecoder();
   const reader = child.stderr.getReader();
@@ -29,6 +29,7 @@ export async function untilSaid(child: Deno.ChildProcess, text: string): Promise
     stderr += decoder.decode(value, { stream: true });
   }
   reader.releaseLock();
+  return stderr;
 }
 
 /** Ends a process at once, whatever it does, and closes its streams. */

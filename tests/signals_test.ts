@@ -105,7 +105,7 @@ Deno.test({
       const child = start(cwd, [...grid, ...shared, "--no_controls"], script);
       const { code, stderr } = await stopAt(child, "1 run left", "SIGINT");
       assert.equal(code, 130, stderr);
-      const [, dir] = /Go on with: deno task sweep --resume (\S+)/.exec(stderr)!;
+      const [, dir] = /Continue with: deno task sweep --resume (\S+)/.exec(stderr)!;
       const { stdout } = await start(cwd, ["--resume", dir, "--dry_run"], script).output();
       const plan = new TextDecoder().decode(stdout);
       assert.match(plan, /; 1 finished before/);

@@ -36,3 +36,16 @@ export async function keepIn<T>(where: string, what: string, action: () => Promi
     );
   }
 }
+
+/** Milliseconds without a write after which a temporary file belongs to nobody any more. */
+const STALE_MS = 60 * 60_000;
+
+/** Removes what processes that were killed left half written in a folder of the cache. */
+export async function removeStale(dir: string): Promise<void> {
+  for (const { name } of await Array.fromAsync(Deno.readDir(dir))) {
+    if (!/\.tmp-[0-9a-f-]{36}$/.test(name)) continue;
+    const path = join(dir, name);
+    const { mtime } = await Deno.lstat(path).catch(() => ({ mtime: null }));
+    if (mtime && Date.now() - mtime.getTime() > STALE_MS) await Deno.remove(path).catch(() => {});
+  }
+}

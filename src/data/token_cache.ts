@@ -10,7 +10,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { join } from "node:path";
-import { keepIn } from "./cache_folder.ts";
+import { keepIn, removeStale } from "./cache_folder.ts";
 import { FileTokens, type TokenWidth } from "./tokens.ts";
 import { fileBlocks, type Reading } from "./utf8.ts";
 
@@ -121,6 +121,7 @@ export async function writeCached(
       await writeAll(file, header({ key, width, length, body }));
       await file.sync(); // before it is renamed, or a power cut could leave a hole
       await Deno.rename(temporary, path);
+      await removeStale(join(path, ".."));
     });
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});

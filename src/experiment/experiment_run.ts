@@ -169,7 +169,7 @@ export class ExperimentRun implements Disposable {
   }
 
   /**
-   * Evaluates on the test text, writes samples, model, `results.json`. Ask once, at the end; a run that
+   * Evaluates on the test text, writes model, `results.json` and samples. Ask once, at the end; a run that
    * was finished when its folder was opened returns what it found then.
    */
   async finish(signal?: AbortSignal): Promise<Results> {

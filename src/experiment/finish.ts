@@ -1,6 +1,6 @@
 /**
  * The end of a run: the test part is read, once, for every model; the pruned model is shown to be
- * the same masked, compacted and reloaded from disk; samples, results and report are written.
+ * the same masked, compacted and reloaded from disk; results are written, then samples.
  *
  * @module
  */
@@ -50,7 +50,7 @@ const SAMPLE_TOKENS = 48;
 const SAME = 1e-5;
 
 /**
- * Evaluates, samples, saves, and writes `results.json`.
+ * Evaluates, saves the model, writes `results.json`, and then draws samples.
  *
  * @throws {Error} If masked, compacted and reloaded models disagree: the numbers would be worthless.
  */
@@ -102,8 +102,6 @@ export async function finish(run: Finished): Promise<Results> {
       );
     }
   }
-  await folder.writeJson("samples.json", await samples(run, baseline, reloaded));
-
   const { tokens_seen, seed, ...before } = numbers;
   const results: Results = {
     ...before,
@@ -116,7 +114,23 @@ export async function finish(run: Finished): Promise<Results> {
     seed,
   };
   await folder.writeJson("results.json", results);
+  await addSamples(run, baseline, reloaded);
   return results;
+}
+
+/** Draws samples once everything that was measured is written: they must not cost a run its results. */
+async function addSamples(run: Finished, baseline: Sampled, pruned: Sampled): Promise<void> {
+  try {
+    await run.folder.writeJson("samples.json", await samples(run, baseline, pruned));
+  } catch (error) {
+    run.onMessage(`no samples were written, and the results stand: ${(error as Error).message}`);
+  }
+}
+
+/** A model to draw samples from. */
+interface Sampled {
+  weights: Weights;
+  live: LiveHeads;
 }
 
 /** What `results.json` will say that is known before the model is saved. */
@@ -157,8 +171,8 @@ async function cardOf({ folder, options }: Finished, numbers: ExperimentNumbers)
 /** Continues the same prompts with the same seeds, before and after. */
 async function samples(
   { gpu, options, materials, onMessage, signal }: Finished,
-  baseline: { weights: Weights; live: LiveHeads },
-  pruned: { weights: Weights; live: LiveHeads },
+  baseline: Sampled,
+  pruned: Sampled,
 ): Promise<Sample[]> {
   const { tokenizer, model: { config, endsOfText = [] } } = materials;
   const prompts = samplePrompts(materials, PROMPTS);
@@ -167,7 +181,7 @@ async function samples(
   const maxNewTokens = Math.min(SAMPLE_TOKENS, config.T - longest);
   if (maxNewTokens < 1) return [];
   onMessage("sampling from the baseline and the pruned model");
-  const write = async ({ weights, live }: typeof baseline): Promise<string[]> => {
+  const write = async ({ weights, live }: Sampled): Promise<string[]> => {
     using model = new Gpt2(gpu, config, weights, live);
     using generator = new Generator(model);
     const written = await generator.generate({

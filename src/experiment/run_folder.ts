@@ -12,6 +12,7 @@ import { headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
 import { readCheckpoint, type SavedCheckpoint, writeCheckpoint } from "../run/checkpoint_files.ts";
 import { type FolderLock, LOCK_FILE, LockedError, lockFolder } from "../run/lock.ts";
 import { toJson } from "../json.ts";
+import { clearLeftOvers } from "../run/left_overs.ts";
 import { checkLogs, cutLogs, stampLogs } from "../run/logs.ts";
 import { DamagedError } from "../run/sealed.ts";
 
@@ -203,6 +204,7 @@ export class RunFolder implements Disposable {
   /** Writes what a run begins with; the mark comes last, so that a marked folder has all of it. */
   async #begin(kind: RunKind, beginning: Beginning): Promise<this> {
     return await releasing(this, async () => {
+      await clearLeftOvers(this.dir);
       const hashes: Record<string, string> = {};
       for (const [name, value] of Object.entries(beginning)) {
         await this.writeJson(name, value);
@@ -232,6 +234,7 @@ export class RunFolder implements Disposable {
     const folder = await RunFolder.#locked(dir, say);
     return await releasing(folder, async () => {
       folder.#mark = (await RunFolder.#readMark(dir, kind)).hash;
+      await clearLeftOvers(dir);
       return folder;
     });
   }
@@ -269,7 +272,7 @@ export class RunFolder implements Disposable {
     }
     if (made !== kind) {
       const task = made === "integration" ? "integrate" : made;
-      throw new TypeError(`${dir} is the folder of an ${made}: go on with it by deno task ${task}`);
+      throw new TypeError(`${dir} is the folder of an ${made}: continue it by deno task ${task}`);
     }
     for (const [name, hash] of Object.entries(hashes)) {
       const path = join(dir, name);

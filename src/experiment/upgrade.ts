@@ -35,6 +35,9 @@ import {
 /** Where a run folder keeps the options of the upgrade that it is. */
 const UPGRADE_FILE = "upgrade.json";
 
+/** Where it keeps what both models wrote after the prompt. */
+const INFERENCE_FILE = "inference.json";
+
 /** Where the upgraded model is put, in the run's folder. */
 export const UPGRADED_MODEL = "hf_model";
 
@@ -136,9 +139,8 @@ export class UpgradeRun implements Disposable {
     const results = await this.#run?.run(signal) ??
       await readJson(this.folder.path("results.json")) as IntegrationResults;
     const { run_inference } = this.#options;
+    const model = await this.#write(results); // before samples, which must not cost it
     const inference = run_inference ? await this.#infer(signal) : undefined;
-    // last: it is what tells that the upgrade is finished
-    const model = await this.#write(results);
     return { results, model, ...(inference && { inference }) };
   }
 
@@ -157,7 +159,7 @@ export class UpgradeRun implements Disposable {
       before: await write(openModel(this.#options.model, hub_model && { began: hub_model })),
       after: await write(loadModel(this.folder.path("models", "best"))),
     };
-    await this.folder.writeJson("inference.json", inference);
+    await this.folder.writeJson(INFERENCE_FILE, inference);
     return inference;
   }
 
@@ -241,7 +243,10 @@ export async function resumeUpgrade(
     return new UpgradeRun(gpu, options, run.folder, run);
   }
   const model = join(dir, UPGRADED_MODEL);
-  if (await exists(model)) throw new TypeError(`${dir} is finished: its model is ${model}`);
+  const inferred = !options.run_inference || await exists(join(dir, INFERENCE_FILE));
+  if (inferred && await exists(model)) {
+    throw new TypeError(`${dir} is finished: its model is ${model}`);
+  }
   const folder = await RunFolder.open(dir, { kind: "integration", say: listeners.onMessage });
   return new UpgradeRun(gpu, options, folder);
 }
