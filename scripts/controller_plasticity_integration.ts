@@ -18,7 +18,7 @@ import { integrationVerdict } from "../src/report/integration.ts";
 import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
-  const { options, resume, json, verbose, live: port } = parseIntegration();
+  const { options, name, resume, json, verbose, live: port } = parseIntegration();
   using live = openLive(port);
   const own = options ?? await preparing(() => readIntegrationOptions(resume!));
   using gpu = await preparing(() => Gpu.open({ device: own.device }));
@@ -27,7 +27,7 @@ await runMain(async (signal) => {
   progress.log(`adapter: ${gpu.info.name}`);
   using run = await preparing(() =>
     resume === undefined
-      ? startIntegration(gpu, options, listeners)
+      ? startIntegration(gpu, options, listeners, { name })
       : resumeIntegration(gpu, resume, listeners)
   );
   const { dir } = run.folder;

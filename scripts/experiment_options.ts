@@ -118,6 +118,9 @@ export function parseExperiment(
   const beside = ["no_wandb", "verbose"];
   const parsed = parseRun(command, args, { rules: OPTION_RULES, check: checkOptions, beside });
   const { run_dir: runDir } = command.opts();
+  if (runDir !== undefined && parsed.name !== undefined) {
+    refuse("--run_dir is the run's own folder, and --run_name names one that is made: give one");
+  }
   if (runDir !== undefined && command.getOptionValueSource("output_dir") === "cli") {
     refuse("--run_dir is the run's own folder, and --output_dir holds folders of runs: give one");
   }

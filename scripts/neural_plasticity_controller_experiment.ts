@@ -19,7 +19,7 @@ import { verdict } from "../src/report/verdict.ts";
 import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
-  const { options, resume, runDir, json, verbose, live: port } = parseExperiment();
+  const { options, name, resume, runDir, json, verbose, live: port } = parseExperiment();
   const tell = async (dir: string, results: Results, page: string) => {
     if (json) printJson({ run: dir, ...results });
     else console.log(`${verdict(await readRun(dir))}\n${page}`);
@@ -38,7 +38,12 @@ await runMain(async (signal) => {
   progress.log(`adapter: ${gpu.info.name}`);
   using experiment = await preparing(async () => {
     const experiment = resume === undefined
-      ? new NeuralPlasticityExperiment({ ...listeners, options, ...(runDir && { runDir }) })
+      ? new NeuralPlasticityExperiment({
+        ...listeners,
+        options,
+        ...(runDir && { runDir }),
+        ...(name && { runName: name }),
+      })
       : await NeuralPlasticityExperiment.resume(resume, listeners);
     return await experiment.setup();
   });

@@ -4,6 +4,7 @@
  * @module
  */
 import { preparing } from "../src/errors.ts";
+import { startedBy } from "../src/run/about.ts";
 import type { OptionRule } from "../src/experiment/option_rules.ts";
 import {
   type AnyCommand,
@@ -80,11 +81,25 @@ function parserOf(
 
 /** What the command line of a run asks for: a new one, or one to go on with. */
 export type RunCommand<Options> =
-  & { readonly json: boolean; readonly verbose: boolean; readonly live?: LivePort }
+  & {
+    /** What the run is called. */
+    readonly name?: string;
+    readonly json: boolean;
+    readonly verbose: boolean;
+    readonly live?: LivePort;
+  }
   & (
     | { readonly options: Options; readonly resume?: undefined }
     | { readonly options?: undefined; readonly resume: string }
   );
+
+/** The option by which a run gets a name. */
+export function runNameOption(): Option {
+  return new Option(
+    "--run_name <name>",
+    "what the run is called, and its folder after the time; the model's name unless given",
+  ).helpGroup("Output:").argParser(textOption("run_name"));
+}
 
 /** Options of every run that stand beside those of its library. */
 export function addRunOptions(command: AnyCommand): void {
@@ -97,6 +112,7 @@ export function addRunOptions(command: AnyCommand): void {
       new Option("--resume <dir>", "go on with a run that was stopped or killed")
         .helpGroup("Output:").argParser(textOption("resume")),
     )
+    .addOption(runNameOption())
     .addOption(new Option("--json", "print the results as one JSON line").helpGroup("Output:"))
     .addOption(liveOption());
 }
@@ -119,10 +135,12 @@ export function parseRun<Options extends object>(
   },
 ): RunCommand<Options> {
   const values = parseCommand(command, args) as Record<string, unknown>;
+  startedBy(command.name(), args ?? Deno.args);
   const shared = {
     json: values.json === true,
     verbose: values.verbose === true,
     ...(values.live !== undefined && { live: values.live as LivePort }),
+    ...(values.run_name !== undefined && { name: values.run_name as string }),
   };
   if (values.resume !== undefined) {
     const other = command.options.map((option) => option.attributeName())

@@ -14,8 +14,9 @@ import {
   textOption,
 } from "./cli.ts";
 import { liveOption, type LivePort } from "./live.ts";
-import { addOptions, type OptionGroups } from "./option_groups.ts";
+import { addOptions, type OptionGroups, runNameOption } from "./option_groups.ts";
 import { CONTROLLERS } from "../src/controller/guides.ts";
+import { startedBy } from "../src/run/about.ts";
 import { preparing } from "../src/errors.ts";
 import { readJson } from "../src/data/files.ts";
 import {
@@ -29,8 +30,13 @@ import {
 export type UpgradeCommand =
   & { readonly json: boolean; readonly verbose: boolean; readonly live?: LivePort }
   & (
-    | { readonly options: UpgradeOptions; readonly dryRun: boolean; readonly resume?: undefined }
-    | { readonly options?: undefined; readonly resume: string }
+    | {
+      readonly options: UpgradeOptions;
+      readonly name?: string;
+      readonly dryRun: boolean;
+      readonly resume?: undefined;
+    }
+    | { readonly options?: undefined; readonly name?: undefined; readonly resume: string }
   );
 
 const GROUPS: OptionGroups<UpgradeOptions> = {
@@ -105,6 +111,7 @@ export async function parseUpgrade(
   command: AnyCommand = upgradeCommand(),
 ): Promise<UpgradeCommand> {
   const values = parseCommand(command, args) as Record<string, unknown>;
+  startedBy(command.name(), args ?? Deno.args);
   const shared = {
     json: values.json === true,
     verbose: values.verbose === true,
@@ -135,7 +142,8 @@ export async function parseUpgrade(
     const config = file ? await readConfig(file) : {};
     if ("dataset" in own && !("data_path" in own)) delete config.data_path; // it stands in for dataset
     const options = checkUpgradeOptions({ ...config, ...own });
-    return { options, dryRun: values.dry_run === true, ...shared };
+    const name = values.run_name as string | undefined;
+    return { options, ...(name && { name }), dryRun: values.dry_run === true, ...shared };
   });
 }
 
@@ -185,6 +193,7 @@ export function upgradeCommand(): AnyCommand {
     .argParser(textOption("json_config"));
   add("--resume_from <dir>", "go on with an upgrade that was stopped or killed", "Output:")
     .argParser(textOption("resume_from"));
+  command.addOption(runNameOption());
   add("--json", "print the results as one JSON line", "Output:");
   add(
     "--verbose",

@@ -55,7 +55,9 @@ await runMain(async (signal) => {
     signal,
   };
   using run = await preparing(() =>
-    prepared ? startUpgrade(gpu, prepared, listeners) : resumeUpgrade(gpu, resume!, listeners)
+    prepared
+      ? startUpgrade(gpu, prepared, listeners, command.name)
+      : resumeUpgrade(gpu, resume!, listeners)
   );
   const { dir } = run.folder;
   const where = { dir, resume: shellCommand("deno task upgrayedd --resume_from", [dir]) };

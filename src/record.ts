@@ -402,8 +402,22 @@ export const SWEEP_FILE = "sweep.json";
 /** What marks a folder as a run of ours: `{ format, kind, created }`. */
 export const RUN_MARK = "pollard-run.json";
 
+/** What a run's mark says about it; nothing of it decides what is computed. */
+export interface AboutRun {
+  /** What the user calls it; the name of its folder unless given. */
+  name?: string;
+  /** When it began, as `Date.toISOString()` writes it. */
+  created?: string;
+  /** The command line that it was started by; absent where a program started it. */
+  command?: string;
+  /** The names of the options that differ from the defaults of that time. */
+  changed?: string[];
+}
+
 /** Everything a report is drawn from. */
 export interface RunRecord {
+  /** What `pollard-run.json` says about the run; absent in folders without one. */
+  about?: AboutRun;
   /** `config.json`: every option of the run. */
   config: Record<string, unknown>;
   /** `environment.json`. */
@@ -424,6 +438,8 @@ export interface RunRecord {
 
 /** Everything the page of an integrated run is drawn from. */
 export interface IntegrationRecord {
+  /** What `pollard-run.json` says about the run. */
+  about?: AboutRun;
   /** `config.json`: every option of the run. */
   config: Record<string, unknown>;
   /** `environment.json`. */

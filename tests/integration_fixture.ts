@@ -232,6 +232,10 @@ export function syntheticIntegration(made: Made = {}): IntegrationRecord {
   });
 
   const run: IntegrationRecord = {
+    about: {
+      ...{ name: "made-up cycles", created: "2026-01-02T03:04:05.678Z" },
+      ...{ command: "deno task integrate --seed 7", changed: ["seed", "controller_type"] },
+    },
     config: {
       ...{ model_name: "embedded", dataset: "moby_dick", controller_type: rounds ? "mlp" : "ann" },
       ...{ max_cycles: 10, learning_rate: 3e-4, controller_lr: 0.01, pruning_level: 0.1, seed: 7 },

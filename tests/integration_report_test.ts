@@ -118,6 +118,7 @@ Deno.test("the page begins with the verdict, and with whom and what it is about"
     "What it remembers",
     "What the controller predicted, and what came",
     "The controller",
+    "Run",
     "Configuration",
     "Environment",
     "Data",

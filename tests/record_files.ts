@@ -15,7 +15,7 @@ export function recordFiles(run: RunRecord | IntegrationRecord): Record<string, 
     rows.map((row) => JSON.stringify(row) + "\n").join("");
   const kind = "cycles" in run ? "integration" : "experiment";
   const files: Record<string, string> = {
-    [RUN_MARK]: JSON.stringify({ format: 1, kind }, null, 2),
+    [RUN_MARK]: JSON.stringify({ format: 1, kind, ...run.about }, null, 2),
     [RUN_FILES.metrics]: lines(run.metrics),
     [RUN_FILES.events]: lines(run.events),
     [RUN_FILES.heads]: headCsvHeader() + run.heads.map(headCsvLine).join(""),

@@ -152,6 +152,10 @@ export function syntheticRun(shape: Shape = {}): RunRecord {
   enter("evaluation");
   look();
   const run: RunRecord = {
+    about: {
+      ...{ name: "made-up run", created: "2026-01-02T03:04:05.678Z" },
+      ...{ command: "deno task experiment --seed 7", changed: ["seed", "pruning_level"] },
+    },
     config: {
       ...{ model_name: "embedded", text: "moby_dick", pruning_level: 0.3, cycles, seed: 7 },
       ...{ batch_size: 4, max_length: 64, learning_rate: 5e-5, strategy: "combined" },

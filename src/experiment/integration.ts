@@ -11,8 +11,13 @@ import { checkChoice } from "../ranges.ts";
 import { Gpu } from "../gpu/device.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import { TransformationMemory } from "../plasticity/memory.ts";
-import type { DataRecord, IntegrationResults } from "../record.ts";
-import { checkIntegrationOptions, type IntegrationOptions } from "./integration_options.ts";
+import type { AboutRun, DataRecord, IntegrationResults } from "../record.ts";
+import { aboutRun } from "../run/about.ts";
+import {
+  checkIntegrationOptions,
+  INTEGRATION_DEFAULTS,
+  type IntegrationOptions,
+} from "./integration_options.ts";
 import type { IntegrationListeners } from "./integration_lines.ts";
 import {
   CONTROLLER_FILE,
@@ -70,11 +75,21 @@ export async function prepareIntegration(
   return { options, materials, ...await left(options, materials) };
 }
 
+/** How an integrated run's folder begins. */
+export interface IntegrationFolder {
+  /** JSON files besides its own. */
+  more?: Readonly<Record<string, unknown>>;
+  /** What it is called after the time; the model's name unless given. */
+  name?: string | undefined;
+  /** What its mark says about the run; that which the options say unless given. */
+  about?: AboutRun;
+}
+
 /**
  * Loads and checks everything and makes a run folder; nothing is trained yet.
  *
  * @param given Options, or what {@linkcode prepareIntegration} made of them.
- * @param more JSON files that the folder begins with besides its own.
+ * @param folder How its folder begins.
  * @throws {RangeError | TypeError} If the options, the model or the text do not work out; nothing
  * was written then.
  */
@@ -82,7 +97,7 @@ export async function startIntegration(
   gpu: Gpu,
   given: Partial<IntegrationOptions> | PreparedIntegration = {},
   listeners: IntegrationListeners = {},
-  more: Readonly<Record<string, unknown>> = {},
+  { more = {}, name, about }: IntegrationFolder = {},
 ): Promise<IntegrationRun> {
   const { options, materials, memory, guide } = "materials" in given
     ? given
@@ -102,8 +117,9 @@ export async function startIntegration(
     "environment.json": environmentRecord(gpu),
     "data.json": materials.record,
   };
-  const folder = await RunFolder.create(output_dir, shortName(model_name), {
+  const folder = await RunFolder.create(output_dir, name ?? shortName(model_name), {
     ...{ kind: "integration", beginning, say: listeners.onMessage },
+    about: about ?? aboutRun(options, INTEGRATION_DEFAULTS, name),
   });
   return new IntegrationRun(gpu, options, materials, folder, { memory, guide, listeners });
 }

@@ -10,10 +10,11 @@ import { scheduleOf } from "../kernels/matmul.ts";
 import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import { type EnvironmentRecord, type Results, RUN_MARK } from "../record.ts";
+import { aboutRun } from "../run/about.ts";
 import { type Allocation, tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
 import type { RunListeners, SavedState } from "./experiment_state.ts";
-import { checkOptions, type ExperimentOptions } from "./options.ts";
+import { checkOptions, DEFAULTS, type ExperimentOptions } from "./options.ts";
 import {
   absoluteModel,
   absoluteText,
@@ -77,7 +78,7 @@ export async function startExperiment(
   const { output_dir, model_name } = options;
   const folder = (setting: FolderSetting) =>
     RunFolder.create(output_dir, name ?? shortName(model_name), setting);
-  return await begin(gpu, options, folder, listeners);
+  return await begin(gpu, options, folder, listeners, name);
 }
 
 /** The models, and in adaptive mode one more in which pruned heads are measured. */
@@ -95,6 +96,7 @@ async function begin(
   options: ExperimentOptions,
   makeFolder: (setting: FolderSetting) => Promise<RunFolder>,
   listeners: RunListeners,
+  name?: string,
 ): Promise<ExperimentRun> {
   const materials = await loadMaterials(options, listeners);
   await tuneMatmul(gpu);
@@ -104,7 +106,9 @@ async function begin(
     "environment.json": environmentRecord(gpu),
     "data.json": materials.record,
   };
-  const folder = await makeFolder({ beginning, say: listeners.onMessage });
+  const folder = await makeFolder({
+    ...{ beginning, about: aboutRun(options, DEFAULTS, name), say: listeners.onMessage },
+  });
   return new ExperimentRun(gpu, options, materials, folder, listeners);
 }
 

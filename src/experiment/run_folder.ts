@@ -8,7 +8,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { naming, parseJson, sha256, writeWhole } from "../data/files.ts";
 import { hubModelName } from "../data/hub_models.ts";
 import type { TensorToWrite } from "../gpt2/safetensors.ts";
-import { headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
+import { type AboutRun, headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
 import { readCheckpoint, type SavedCheckpoint, writeCheckpoint } from "../run/checkpoint_files.ts";
 import { type FolderLock, LOCK_FILE, LockedError, lockFolder } from "../run/lock.ts";
 import { toJson } from "../json.ts";
@@ -76,6 +76,8 @@ export interface FolderSetting {
   kind?: RunKind;
   /** What the run begins with. */
   beginning?: Beginning;
+  /** What its mark says about it. */
+  about?: AboutRun;
   /** Receives one line if the file system has no locks. */
   say?: ((line: string) => void) | undefined;
 }
@@ -166,10 +168,10 @@ export class RunFolder implements Disposable {
   static async create(
     parent: string,
     name: string,
-    { kind = "experiment", beginning = {}, say }: FolderSetting = {},
+    { kind = "experiment", beginning = {}, about, say }: FolderSetting = {},
   ): Promise<RunFolder> {
     const folder = await RunFolder.#locked(await newFolder(parent, name), say);
-    return await folder.#begin(kind, beginning);
+    return await folder.#begin(kind, beginning, about);
   }
 
   /**
@@ -181,7 +183,7 @@ export class RunFolder implements Disposable {
    */
   static async createAt(
     dir: string,
-    { kind = "experiment", beginning = {}, say }: FolderSetting = {},
+    { kind = "experiment", beginning = {}, about, say }: FolderSetting = {},
   ): Promise<RunFolder> {
     let folder: RunFolder | undefined;
     const own = new Set([LOCK_FILE, RUN_MARK, ...LOGS, ...Object.keys(beginning)]);
@@ -198,11 +200,11 @@ export class RunFolder implements Disposable {
         `${dir} cannot become a run's folder: ${(error as Error).message}; name another`,
       );
     }
-    return await folder.#begin(kind, beginning);
+    return await folder.#begin(kind, beginning, about);
   }
 
   /** Writes what a run begins with; the mark comes last, so that a marked folder has all of it. */
-  async #begin(kind: RunKind, beginning: Beginning): Promise<this> {
+  async #begin(kind: RunKind, beginning: Beginning, about: AboutRun = {}): Promise<this> {
     return await releasing(this, async () => {
       await clearLeftOvers(this.dir);
       const hashes: Record<string, string> = {};
@@ -212,7 +214,8 @@ export class RunFolder implements Disposable {
       }
       await this.restart();
       const created = new Date().toISOString();
-      const mark = { format: FORMAT, kind, created, pollard: denoJson.version, sha256: hashes };
+      const pollard = denoJson.version;
+      const mark = { format: FORMAT, kind, created, pollard, ...about, sha256: hashes };
       await this.writeJson(RUN_MARK, mark);
       this.#mark = (await RunFolder.#readMark(this.dir, kind)).hash;
       return this;

@@ -12,6 +12,7 @@ import { loadModel } from "../data/load_model.ts";
 import { saveModel } from "../data/save_model.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { EnvironmentRecord, IntegrationResults } from "../record.ts";
+import { aboutRun } from "../run/about.ts";
 import { modelCard } from "../report/model_card.ts";
 import { continueTexts } from "./continue_text.ts";
 import {
@@ -20,6 +21,7 @@ import {
   resumeIntegration,
   startIntegration,
 } from "./integration.ts";
+import { INTEGRATION_DEFAULTS } from "./integration_options.ts";
 import type { IntegrationListeners } from "./integration_lines.ts";
 import type { IntegrationRun } from "./integration_run.ts";
 import { exists, readBegan, readLeft } from "./resume.ts";
@@ -29,6 +31,7 @@ import {
   checkUpgradeOptions,
   INFERENCE_TOKENS,
   integrationOf,
+  UPGRADE_DEFAULTS,
   type UpgradeOptions,
 } from "./upgrade_options.ts";
 
@@ -206,10 +209,18 @@ export async function startUpgrade(
   gpu: Gpu,
   { upgrade, ...prepared }: PreparedUpgrade,
   listeners: IntegrationListeners = {},
+  name?: string,
 ): Promise<UpgradeRun> {
   const { model_name: model, dataset } = prepared.options; // their paths from the root
+  const defaults = { ...INTEGRATION_DEFAULTS, ...integrationOf(UPGRADE_DEFAULTS) };
   const run = await startIntegration(gpu, prepared, listeners, {
-    [UPGRADE_FILE]: { ...upgrade, model, dataset, data_path: "" },
+    more: { [UPGRADE_FILE]: { ...upgrade, model, dataset, data_path: "" } },
+    about: aboutRun(
+      prepared.options,
+      defaults,
+      name,
+    ),
+    name,
   });
   return new UpgradeRun(gpu, upgrade, run.folder, run);
 }

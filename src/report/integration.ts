@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { aboutLine } from "./about.ts";
 import type { IntegrationCycle, IntegrationRecord, IntegrationResults } from "../record.ts";
 import { headCounts } from "./life.ts";
 import { duration, loss, measured, percent, perplexity, plural, signed } from "./theme.ts";
@@ -51,7 +52,7 @@ export function integrationHeading(
   const [verdict, ...rest] = results && isJudged(results)
     ? integrationVerdict(results).replace(" -> ", " → ").split("\n")
     : unfinished(run);
-  return { verdict, standing: [rest.join(" "), standing(run)] };
+  return { verdict, standing: [rest.join(" "), standing(run), aboutLine(run)] };
 }
 
 /** Whether the numbers of the verdict are numbers: JSON turns NaN into null. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { aboutTable } from "./about.ts";
 import type { IntegrationRecord } from "../record.ts";
 import type { Page } from "./document.ts";
 import { glanceFigure, headsLeftFigure } from "./glance.ts";
@@ -119,6 +120,7 @@ export function renderIntegration(run: IntegrationRecord): Page {
       predictionsHtml(run, show("predictions", false)[0]),
     ),
     section("The controller", any && controllerTable(cycles)),
+    section("Run", aboutTable(run)),
     section("Configuration", recordTable(config)),
     section("Environment", recordTable(run.environment)),
     section("Data", dataTables(run.data)),

@@ -5,6 +5,7 @@
  */
 
 import type { CycleResult, RunRecord, Sample } from "../record.ts";
+import { aboutLine, aboutTable } from "./about.ts";
 import { cyclesOf } from "./cycle_results.ts";
 import { impact, recovery } from "./cycles.ts";
 import type { Page } from "./document.ts";
@@ -48,12 +49,13 @@ export function renderPage(run: RunRecord): Page {
     section("Gates", show("gates")),
     section("Samples", run.samples?.length ? samplesHtml(run.samples) : false),
     section("What we claim, and the evidence", evidence.length > 0 && claimsTable(evidence)),
+    section("Run", aboutTable(run)),
     section("Configuration", recordTable(run.config)),
     section("Environment", recordTable(run.environment)),
     section("Data", dataTables(run.data)),
   ];
   return {
-    ...{ title: title(run), verdict: verdict(run), standing: standing(run) },
+    ...{ title: title(run), verdict: verdict(run), standing: [standing(run), aboutLine(run)] },
     body: [contents(sections), sections],
     ...(panel && { scripts: [PANEL_SCRIPT] }),
     ...{ figures, names: FIGURE_NAMES },

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import {
+  type AboutRun,
   type EventRow,
   type HeadRow,
   type IntegrationCycle,
@@ -48,7 +49,7 @@ export const RUN_FILES = {
 /** What every kind of run records. */
 type Shared = Pick<
   RunRecord,
-  "config" | "environment" | "data" | "metrics" | "events" | "heads"
+  "about" | "config" | "environment" | "data" | "metrics" | "events" | "heads"
 >;
 
 /**
@@ -107,6 +108,7 @@ async function readShared(dir: string): Promise<Shared> {
     throw new TypeError(`${dir} is not a run folder: it has no ${RUN_FILES[file]}`);
   };
   const config = await needed("config", configForm);
+  const mark = await readRecord(join(dir, RUN_MARK), markForm);
   const environment = await needed("environment", environmentForm);
   const data = await needed("data", dataForm);
   const metrics = await readLines(path("metrics"), metricForm);
@@ -117,10 +119,20 @@ async function readShared(dir: string): Promise<Shared> {
   const grid = checkGrid<HeadRow>(path("heads"), heads, place);
   checkGrid<EventRow>(path("events"), events, place, grid);
   return {
+    ...(mark && { about: aboutOf(mark, dir) }),
     ...{ config, environment, data },
     metrics: metrics.map(({ value }) => value),
     events: events.map(({ value }) => value),
     heads: heads.map(({ value }) => value),
+  };
+}
+
+function aboutOf({ name, created, command, changed }: AboutRun, dir: string): AboutRun {
+  return {
+    name: name ?? basename(resolve(dir)),
+    ...(created !== undefined && { created }),
+    ...(command !== undefined && { command }),
+    ...(changed !== undefined && { changed }),
   };
 }
 

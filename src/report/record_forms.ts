@@ -5,6 +5,7 @@
  * @module
  */
 import type {
+  AboutRun,
   Arm,
   ControllerAdvice,
   CycleResult,
@@ -435,7 +436,11 @@ export const memoryForm = record<MemoryRecord>({
 });
 
 /** `pollard-run.json`. */
-export const markForm = record<{ kind: RunKind }>({
+export const markForm = record<AboutRun & { kind: RunKind }>({
+  name: optional(text),
+  created: optional(text),
+  command: optional(text),
+  changed: optional(listOf(text)),
   kind: v.optional(oneOf<RunKind>("experiment", "integration"), "experiment") as Form<RunKind>,
 });
 
