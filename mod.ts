@@ -285,6 +285,7 @@ export {
   type ControllerOptions,
   ControllerPlasticityIntegration,
   type IntegrationConfig,
+  type IntegrationFolder,
   type PlasticityRunOptions,
   type PreparedIntegration,
   prepareIntegration,
