@@ -1,7 +1,12 @@
 /** The experiment on a tiny model: what it writes, and that stopping it changes no bit. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import type { TokenizerJson } from "../src/data/bpe.ts";
 import { loadModel } from "../src/data/load_model.ts";
+import { saveModel } from "../src/data/save_model.ts";
+import { initWeights } from "../src/gpt2/checkpoint.ts";
+import { makeConfig } from "../src/gpt2/config.ts";
+import { allHeads } from "../src/gpt2/layout.ts";
 import { DeviceLostError, Gpu } from "../src/gpu/device.ts";
 import { scoreArm } from "../src/experiment/analysis.ts";
 import { Arm } from "../src/experiment/arm.ts";
@@ -17,7 +22,7 @@ import { gpu } from "./gpu.ts";
 import { bare } from "./page_checks.ts";
 import { assertBeside, makeTiny } from "./tiny.ts";
 
-const { dir, textFile, modelDir } = await makeTiny();
+const { dir, textFile, model, modelDir } = await makeTiny();
 
 const options: Partial<ExperimentOptions> = {
   model_name: modelDir,
@@ -58,6 +63,23 @@ const whole: { dir: string; results: Results } = await (async () => {
   const results = await experiment.run();
   return { dir: experiment.folder.dir, results };
 })();
+
+Deno.test("a run whose tokenizer leaves every second number without a token ends as any other", async () => {
+  const { tokenizerJson, config } = model;
+  const json = structuredClone(tokenizerJson) as TokenizerJson;
+  const vocab = Object.fromEntries(Object.entries(json.model.vocab).map(([t, id]) => [t, 2 * id]));
+  const added = (json.added_tokens as { id: number }[]).map((one) => ({ ...one, id: 2 * one.id }));
+  const sparse = { ...json, model: { ...json.model, vocab }, added_tokens: added };
+  const sizes = makeConfig({ L: config.L, NH: config.NH, C: config.C, V: 640, T: config.T });
+  const model_name = join(dir, "sparse"), live = allHeads(sizes);
+  const weights = initWeights(sizes, 3);
+  await saveModel(model_name, { config: sizes, live, weights, tokenizerJson: sparse });
+  using experiment = await startExperiment(gpu, { ...options, model_name, cycles: 1 });
+  await experiment.run();
+  const samples = JSON.parse(await Deno.readTextFile(experiment.folder.path("samples.json")));
+  assert.equal(samples.length, 3);
+  for (const { baseline, pruned } of samples) assert.ok(baseline.length > 20 && pruned.length > 20);
+});
 
 Deno.test("a run measures what it promises", async () => {
   const { results } = whole;

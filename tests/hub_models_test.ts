@@ -9,6 +9,7 @@ import { loadMaterials, openModel } from "../src/experiment/setup.ts";
 import { checkOptions } from "../src/experiment/options.ts";
 import { absoluteModel } from "../src/experiment/resume.ts";
 import { shortName } from "../src/experiment/run_folder.ts";
+import { compactWeights } from "../src/gpt2/checkpoint.ts";
 import { SafetensorsFile } from "../src/gpt2/safetensors.ts";
 import { showingDownloads } from "../scripts/downloads.ts";
 import { fixtureUrl } from "./fixtures.ts";
@@ -61,6 +62,20 @@ Deno.test(
     assert.deepEqual(downloaded(server), []);
     await server[Symbol.asyncDispose]();
     assert.deepEqual((await loadModel(`someone/tiny@${commit}`)).weights, tiny.model.weights);
+  }),
+);
+
+Deno.test(
+  "a model in the compact form is loaded from the hub too",
+  withHubServer(async ({ server }) => {
+    const { config, weights } = tiny.model, live = [[1, 2], [0]];
+    const dir = join(tiny.dir, "compact");
+    const small = { ...tiny.model, live, weights: compactWeights(config, live, weights) };
+    await saveModel(dir, small, { form: "compact" });
+    server.commit("someone/small", await filesOf(dir));
+    const loaded = await loadModel("someone/small");
+    assert.deepEqual([loaded.form, loaded.live], ["compact", live]);
+    assert.deepEqual(loaded.weights, small.weights);
   }),
 );
 

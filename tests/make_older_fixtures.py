@@ -71,6 +71,7 @@ def tokenizers():
     merges = "#version: 0.2\n" + "".join(" ".join(pair) + "\n" for pair in whole["model"]["merges"])
     # file names of the two that are repeated in every folder: put in by who reads this
     older, last, new = {"vocab.json": "whole"}, {"vocab.json": "later"}, {"tokenizer.json": "whole"}
+    spaced = {**whole, "pre_tokenizer": {**whole["pre_tokenizer"], "add_prefix_space": True}}
     gpt2 = {"tokenizer_class": "GPT2Tokenizer"}
     speakers = {"<speaker2>": n + 1, "<speaker1>": n}
     decoder = {str(i): flags(t, special=True) for t, i in {"<|endoftext|>": 0, **speakers}.items()}
@@ -96,6 +97,7 @@ def tokenizers():
             **last, "tokenizer_config.json": {**gpt2, **{f"{k}_token": "[END]" for k in ("bos", "eos", "unk")}}},
         "add_prefix_space": {**older, "tokenizer_config.json": {**gpt2, "add_prefix_space": True}},
         "add_prefix_space beside tokenizer.json": {**new, "tokenizer_config.json": {**gpt2, "add_prefix_space": True}},
+        "no word of add_prefix_space": {"tokenizer.json": "spaced", "tokenizer_config.json": gpt2},
         "add_prefix_space of another class": {
             **new, "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": True}},
         "added_tokens.json beside tokenizer.json": {**new, "added_tokens.json": speakers},
@@ -111,8 +113,8 @@ def tokenizers():
             path = Path(folder)
             config.save_pretrained(path)
             for file, content in files.items():
-                write(path / file, {"whole": whole if file == "tokenizer.json" else vocab, "later": later}[content]
-                      if isinstance(content, str) else content)
+                write(path / file, {"whole": whole if file == "tokenizer.json" else vocab, "later": later,
+                                    "spaced": spaced}[content] if isinstance(content, str) else content)
             if "vocab.json" in files:
                 (path / "merges.txt").write_text(merges, encoding="utf-8")
             read = AutoTokenizer.from_pretrained(path)

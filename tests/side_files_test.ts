@@ -12,7 +12,7 @@ import { allHeads } from "../src/gpt2/layout.ts";
 /** A folder's tokenizer, and what AutoTokenizer of transformers makes of a text with it. */
 interface Case {
   name: string;
-  /** Contents by file names; `whole` and `later` stand for those of the fixture. */
+  /** Contents by file names; `whole`, `later` and `spaced` stand for those of the fixture. */
   files: Record<string, unknown>;
   ids: number[];
   /** What the ids are decoded to. */
@@ -22,7 +22,7 @@ interface Case {
 
 interface Fixture {
   text: string;
-  whole: { model: { vocab: Record<string, number> } };
+  whole: { model: { vocab: Record<string, number> }; pre_tokenizer: object };
   later: Record<string, number>;
   merges: string;
   cases: Case[];
@@ -58,7 +58,9 @@ function filesOf({ files }: Case): Record<string, unknown> {
   const { whole, later, merges } = fixture;
   const entries = Object.entries(files).map(([name, content]) => [
     name,
-    name === "tokenizer.json"
+    content === "spaced"
+      ? { ...whole, pre_tokenizer: { ...whole.pre_tokenizer, add_prefix_space: true } }
+      : name === "tokenizer.json"
       ? whole
       : content === "whole"
       ? whole.model.vocab

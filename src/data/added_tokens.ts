@@ -161,8 +161,9 @@ function isSame(a: AddedToken, b: AddedToken): boolean {
 function specialTokens(config: Json, defaults: Json, at: (name: string) => string): Said[] {
   const all: Json = { ...defaults, ...config };
   const { extra_special_tokens, additional_special_tokens } = all;
-  const further = Object.keys(all).filter((key) => key.endsWith("_token") && !NAMED.includes(key))
-    .filter((key) => typeof all[key] === "string" || isObject(all[key]));
+  const further = Object.keys(all).filter((key) =>
+    key.endsWith("_token") && !NAMED.includes(key) && typeof all[key] === "string"
+  );
   const values = [
     ...[...NAMED, ...further].map((key) => all[key]),
     ...(isObject(extra_special_tokens) ? Object.values(extra_special_tokens) : []),
@@ -178,12 +179,16 @@ function specialTokens(config: Json, defaults: Json, at: (name: string) => strin
   return [...found.values()];
 }
 
-/** GPT-2's tokenizer puts a space before a text where `tokenizer_config.json` says so. */
-function withPrefixSpace(json: Json, { tokenizer_class, add_prefix_space }: Json): Json {
-  const gpt2 = tokenizer_class === undefined || tokenizer_class === null ||
-    /^GPT2Tokenizer(Fast)?$/.test(String(tokenizer_class));
-  const pre = json.pre_tokenizer;
-  if (!gpt2 || typeof add_prefix_space !== "boolean") return json;
+/**
+ * Of GPT-2's tokenizer, `tokenizer_config.json` decides whether a space is put before a text: where it
+ * names the class and does not say, none is.
+ */
+function withPrefixSpace(json: Json, config: Json): Json {
+  const { tokenizer_class } = config, pre = json.pre_tokenizer;
+  const named = /^GPT2Tokenizer(Fast)?$/.test(String(tokenizer_class));
+  if (!named && (tokenizer_class ?? undefined) !== undefined) return json;
+  const add_prefix_space = config.add_prefix_space ?? (named ? false : undefined);
+  if (typeof add_prefix_space !== "boolean") return json;
   if (!isObject(pre) || pre.type !== "ByteLevel") return json;
   if ((pre.add_prefix_space ?? true) === add_prefix_space) return json;
   return { ...json, pre_tokenizer: { ...pre, add_prefix_space } };

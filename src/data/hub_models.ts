@@ -5,12 +5,12 @@
  * @module
  */
 import { resolve } from "node:path";
-import { parseConfig } from "../gpt2/config.ts";
 import { readJson } from "./files.ts";
 import { checkHostMemory } from "./host_memory.ts";
 import { type HubRepo, openHub } from "./hub.ts";
 import { HubError } from "./hub_http.ts";
 import { isRepoName } from "./hub_repo.ts";
+import { readConfig } from "./model_form.ts";
 import { SIDE_FILES } from "./model_files.ts";
 import { parseIndex } from "./shard_index.ts";
 
@@ -99,7 +99,8 @@ export async function fetchHubModel(
   const tokenizer = there.has("tokenizer.json") ? [] : OLDER_TOKENIZER;
   const beside = [...BESIDE, ...tokenizer].filter((path) => there.has(path));
   await hub.fetch([CONFIG]);
-  const config = parseConfig(await readJson(hub.localPath(CONFIG)), `${repo}/${CONFIG}`);
+  const value = await readJson(hub.localPath(CONFIG));
+  const config = readConfig({ value, where: `${repo}/${CONFIG}` });
   checkHostMemory(`${repo}@${revision}`, config);
   const weights = await weightsOf(hub, there);
   await hub.fetch([...beside, ...weights]);

@@ -95,6 +95,11 @@ export function savedMetadata(live: LiveHeads, form: ModelForm): Record<string, 
   return { format: "pt", ...(form === "compact" && { [LIVE_HEADS_KEY]: JSON.stringify(live) }) };
 }
 
+/** The configuration in a `config.json` of either form. @throws As `parseConfig` does. */
+export function readConfig({ value, where }: Parsed): Gpt2Config {
+  return parseConfig(compactConfig(value) ?? value, where);
+}
+
 /**
  * Reads the two files together.
  *
@@ -105,7 +110,7 @@ export function savedMetadata(live: LiveHeads, form: ModelForm): Record<string, 
 export function readForm(config: Parsed, mark: Parsed): FormOnDisk {
   const inner = compactConfig(config.value);
   const form = inner === undefined ? "padded" : "compact";
-  const parsed = parseConfig(inner ?? config.value, config.where);
+  const parsed = readConfig(config);
   const pruned = prunedHeads(parsed.raw);
   if (pruned.length > 0) {
     if (mark.value === undefined && form === "padded") {

@@ -192,7 +192,10 @@ async function samples(
       stop: endsOfText,
       ...SAMPLING,
     }, signal && { signal });
-    return written.map((tokens, i) => tokenizer.decode(tokens.subarray(encoded[i].length)));
+    return written.map((tokens, i) => {
+      const own = tokens.subarray(encoded[i].length);
+      return tokenizer.decode(endsOfText.includes(own[own.length - 1]) ? own.subarray(0, -1) : own);
+    });
   };
   const before = await write(baseline), after = await write(pruned);
   return prompts.map((prompt, i) => (
