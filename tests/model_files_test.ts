@@ -7,6 +7,7 @@ import { trainBpe } from "../src/data/bpe.ts";
 import { memorySource, readJson, sha256, writeWhole } from "../src/data/files.ts";
 import type { Model } from "../src/data/model_files.ts";
 import { loadModel } from "../src/data/load_model.ts";
+import { Tokenizer } from "../src/data/tokenizer.ts";
 import { drawable } from "../src/data/vocabulary.ts";
 import { saveModel } from "../src/data/save_model.ts";
 
@@ -248,6 +249,9 @@ Deno.test("model files: rows without tokens, and tokens without rows", () =>
       assert.equal(tokenizer!.vocabSize, 260);
       const drawn = drawable(tokenizer!, sizes);
       assert.deepEqual([drawn.vocabSize, drawn.holes.length], [Math.min(V, 260), holes]);
+      // kept tokens of a text were checked for the rows that there were
+      const { fingerprint } = Tokenizer.fromJson(tokenizerJson);
+      assert.equal(tokenizer!.fingerprint === fingerprint, V >= 260);
       if (V >= 260) tokenizer!.encode("the cat<|endoftext|>");
       else {
         tokenizer!.encode("a"); // what the text does not hold needs no row
