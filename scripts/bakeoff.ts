@@ -40,8 +40,8 @@ await runMain(async (signal) => {
   const command = newCommand({
     name: "deno task bakeoff",
     description:
-      "Scores every head by every pruning strategy, and tells which score to trust: its " +
-      "rank correlation with the oracle, which leaves each head out and measures, and the loss " +
+      "Scores every head by every pruning strategy, and tells which score to trust, on text that " +
+      "no score has seen: its rank correlation with the loss without each head, and the loss " +
       `after removing ${LEVELS} % of the heads by it, without retraining.`,
     after: "The folder gets bakeoff.json, report.html and figures/*.svg.",
   })

@@ -313,7 +313,7 @@ export interface BakeoffStrategy {
   name: string;
   /** What it does, in a line. */
   description: string;
-  /** Spearman's correlation of its ranking of heads with the oracle's, -1 to 1; a mean where drawn. */
+  /** Spearman's correlation of its ranking of heads with `validation_loss_without`, -1 to 1; a mean where drawn. */
   correlation: number;
   /** Validation loss after removing as many heads as `removed` says, nats per token; means where drawn. */
   losses: number[];
@@ -341,10 +341,12 @@ export interface BakeoffRecord {
   heads: [number, number][];
   /** Loss of the whole model on calibration text, on which heads are scored. */
   calibration_loss: number;
-  /** Loss of the whole model on validation text, on which removals are judged. */
+  /** Loss of the whole model on validation text, on which rankings and removals are judged. */
   loss: number;
-  /** Calibration loss without each head, in the order of `heads`: the oracle. */
+  /** Calibration loss without each head, in the order of `heads`: the oracle's scores. */
   loss_without: number[];
+  /** The same on validation text: what rankings are compared with. */
+  validation_loss_without: number[];
   /** Shares of the heads that were removed. */
   levels: number[];
   /** How many heads that is, for each of them. */

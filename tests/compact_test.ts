@@ -229,6 +229,14 @@ Deno.test("the table has speeds, their range and the bounds, and the card has it
   );
   assert.match(speedWords(record)[0], /^50 % .* 40 % of prefill's .*40 % of dec.* 62\.5 % of/);
   assert.match(speedWords(record)[2], /to 1 of 2 sequences/);
+  assert.equal(speedWords(record).length, 3, "within their bounds");
+  const beyond = speedWords({
+    ...record,
+    prefill: pass(1, 2, [1.3, 1.26, 1.2], 1.25),
+    decoding: { ...record.decoding, speedup: spread([1.6]) },
+  });
+  assert.match(beyond[3], /^Prefill's speed-up of 1\.26 x is beyond its bound of 1\.25 x: .* busy/);
+  assert.match(beyond[4], /^Decoding's speed-up of 1\.60 x .* 1\.50 x: .* Measure again/);
   const card = cardWithSpeed(CARD, record);
   assert.ok(card.startsWith(CARD.trimEnd()));
   assert.ok(card.includes(`| ${rows[1].join(" | ")} |`));

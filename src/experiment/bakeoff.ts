@@ -1,19 +1,20 @@
 /**
  * Which pruning score to trust on a model: every strategy scores every head on calibration text, and
- * is compared with the oracle, which leaves each head out and measures.
+ * is compared with what leaving each head out costs on validation text.
  *
  * @module
  */
 import type { Gpu } from "../gpu/device.ts";
-import { leaveOneOut } from "../plasticity/leave_one_out.ts";
+import { leaveOneOut, leaveOneOutOf } from "../plasticity/leave_one_out.ts";
 import { PlasticModel } from "../plasticity/plastic_model.ts";
 import { chooseHeads } from "../plasticity/prune.ts";
 import { spearman } from "../plasticity/rank.ts";
 import {
-  DISTINCT_STRATEGIES,
   projectionNorms,
   scoreHeads,
   STRATEGIES,
+  type Strategy,
+  STRATEGY_NAMES,
 } from "../plasticity/scores.ts";
 import { Random } from "../random.ts";
 import type { BakeoffRecord, BakeoffStrategy } from "../record.ts";
@@ -24,6 +25,11 @@ import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 
 /** Shares of the heads that are removed. */
 export const BAKEOFF_LEVELS: readonly number[] = [0.1, 0.3, 0.5];
+
+/** The strategies that are compared: `taylor` is `importance` by another name. */
+export const BAKEOFF_STRATEGIES: readonly Strategy[] = STRATEGY_NAMES.filter((name) =>
+  name !== "taylor"
+);
 
 /** Draws of the random strategy, whose mean and extremes are told. */
 export const RANDOM_DRAWS = 5;
@@ -92,8 +98,9 @@ export async function checkBakeoff(
 }
 
 /**
- * Scores every live head by every strategy on calibration text, and removes 10, 30 and 50 % of them
- * by each, without retraining. Losses after removal are of validation text, which no score has seen.
+ * Scores every live head by every strategy on calibration text, and judges the scores on validation text,
+ * which none has seen: by the loss without each head, and by the loss after 10, 30 and 50 % of the heads are
+ * removed by them, without retraining.
  *
  * @param signal Stops between evaluations.
  * @throws The signal's reason.
@@ -126,13 +133,18 @@ export async function bakeoff(
     signal,
     (done, total) => onProgress({ what: `leaving out ${heads} heads, one by one`, done, total }),
   );
+  const judged = await leaveOneOutOf(
+    plastic,
+    validation,
+    signal,
+    (done, total) => onProgress({ what: "the same on validation text", done, total }),
+  );
   const projections = Array.from(
     { length: L },
     (_, l) => model.weights.get(`h.${l}.attn.c_proj.weight`)!,
   );
   const weightNorms = projectionNorms(projections, live, { NH, HS, C });
 
-  const { loss: whole } = await evaluator.evaluate(validation, signal);
   const counts = BAKEOFF_LEVELS.map((level) => Math.min(Math.round(heads * level), heads - L));
   const lossesOf = async (scores: Float32Array) => {
     const losses: number[] = [];
@@ -157,16 +169,17 @@ export async function bakeoff(
     total_heads: L * NH,
     heads: places.map((i) => [Math.floor(i / NH), i % NH]),
     calibration_loss: loss,
-    loss: whole,
+    loss: judged.loss,
     loss_without: pick(lossWithout),
+    validation_loss_without: pick(judged.lossWithout),
     levels: [...BAKEOFF_LEVELS],
     removed: counts,
     strategies: [...strategies],
     execution_time_s: (performance.now() - started) / 1e3,
   });
-  for (const [done, name] of DISTINCT_STRATEGIES.entries()) {
+  for (const [done, name] of BAKEOFF_STRATEGIES.entries()) {
     onProgress({
-      ...{ what: `removing heads by ${name}`, done, total: DISTINCT_STRATEGIES.length },
+      ...{ what: `removing heads by ${name}`, done, total: BAKEOFF_STRATEGIES.length },
       ...(done > 0 && { soFar: soFar() }),
     });
     const draws = name === "random" ? RANDOM_DRAWS : 1;
@@ -176,7 +189,7 @@ export async function bakeoff(
       const scores = scoreHeads(name, inputs);
       rows.push({
         scores,
-        correlation: spearman(pick(scores), pick(lossWithout)),
+        correlation: spearman(pick(scores), pick(judged.lossWithout)),
         losses: await lossesOf(scores),
       });
     }

@@ -4,6 +4,7 @@
  * @module
  */
 import { type Batch, batchWindows } from "../data/batches.ts";
+import type { Window } from "../gpt2/evaluate.ts";
 import type { PlasticModel } from "./plastic_model.ts";
 
 /** Losses with and without each head, on the same tokens. */
@@ -29,8 +30,18 @@ export async function leaveOneOut(
   signal?: AbortSignal,
   onHead: (done: number, total: number) => void = () => {},
 ): Promise<LeftOut> {
+  const windows = batchWindows(batches, plastic.trainer.evaluator.T);
+  return await leaveOneOutOf(plastic, windows, signal, onHead);
+}
+
+/** The same, on windows of text, which are gone through once for each head. */
+export async function leaveOneOutOf(
+  plastic: PlasticModel,
+  windows: Iterable<Window>,
+  signal?: AbortSignal,
+  onHead: (done: number, total: number) => void = () => {},
+): Promise<LeftOut> {
   const { model, trainer: { evaluator }, config: { NH }, effectiveGates: gates } = plastic;
-  const windows = batchWindows(batches, evaluator.T);
   const lossWithout = new Float32Array(gates.length).fill(NaN);
   let done = 0;
   try {

@@ -14,12 +14,14 @@ import { writePage } from "./write_page.ts";
 
 const WIDTH = 960;
 
+const AGREEMENT = "Agreement with what each head is worth";
+
 /** The strategies that are not the oracle or chance. */
 function contestants({ strategies }: BakeoffRecord): BakeoffStrategy[] {
   return strategies.filter(({ name }) => name !== "oracle" && name !== "random");
 }
 
-/** The contestant whose ranking is nearest to the oracle's. */
+/** The contestant whose ranking is nearest to what each head is worth. */
 function nearest(record: BakeoffRecord): BakeoffStrategy {
   return contestants(record).reduce((a, b) => b.correlation > a.correlation ? b : a);
 }
@@ -34,8 +36,11 @@ export function bakeoffVerdict(record: BakeoffRecord): string {
   const removed = `Removing ${plural(record.removed[i], "head")} of ${record.heads.length} costs ` +
     `least by ${cheapest.name} (${cost(cheapest)} nats per token` +
     (random ? `; at random ${cost(random)}` : "") + ")";
-  return `The ranking by ${best.name} is nearest to the oracle’s (rank correlation ` +
-    `${best.correlation.toFixed(2)}). ${removed}, before any retraining.`;
+  const oracle = record.strategies.find(({ name }) => name === "oracle");
+  return `The ranking by ${best.name} is nearest to what each head is worth on validation text ` +
+    `(rank correlation ${best.correlation.toFixed(2)}` +
+    (oracle ? `; the oracle’s ${oracle.correlation.toFixed(2)}` : "") +
+    `). ${removed}, before any retraining.`;
 }
 
 /** The strategies in numbers, best correlation first. */
@@ -61,9 +66,9 @@ export function bakeoffRows(record: BakeoffRecord): { head: string[]; rows: stri
   };
 }
 
-/** How near each ranking is to the oracle's. */
+/** How near each ranking is to what each head is worth on validation text. */
 export function correlationFigure(record: BakeoffRecord): string {
-  const rows = record.strategies.filter(({ name }) => name !== "oracle");
+  const rows = record.strategies;
   const { name, correlation } = nearest(record);
   return draw({
     width: WIDTH,
@@ -75,7 +80,7 @@ export function correlationFigure(record: BakeoffRecord): string {
     y: { domain: [...rows].sort((a, b) => b.correlation - a.correlation).map(({ name }) => name) },
     marks: [
       Plot.axisX({
-        label: "rank correlation with the oracle",
+        label: "rank correlation with the validation loss without the head",
         labelAnchor: "center",
         labelArrow: "none",
         tickSize: 4,
@@ -102,10 +107,10 @@ export function correlationFigure(record: BakeoffRecord): string {
     ],
   }, {
     id: "correlation",
-    title: "Agreement with the oracle",
+    title: AGREEMENT,
     description:
-      `Spearman's rank correlation of each strategy's scores with the loss without each ` +
-      `head. Highest: ${name} ${correlation.toFixed(2)}.`,
+      `Spearman's rank correlation of each strategy's scores with the validation loss without each ` +
+      `head. Highest but the oracle's: ${name} ${correlation.toFixed(2)}.`,
   });
 }
 
@@ -206,10 +211,12 @@ export function renderBakeoff(record: BakeoffRecord, strategies?: number): Page 
   const figures: PageFigure[] = [
     {
       name: "correlation",
-      title: "Agreement with the oracle",
+      title: AGREEMENT,
       caption:
-        "Spearman’s correlation, over heads, of each score with the loss that the model has " +
-        "without the head. The oracle itself would be at 1; random scores are a mean.",
+        "Spearman’s correlation, over heads, of each score with the loss that the model has on " +
+        "validation text without the head. Scores are of calibration text, the oracle’s too: it " +
+        "leaves each head out there, so that it shows how far any score can be trusted. Random " +
+        "scores are a mean.",
       svg: correlationFigure(record),
     },
     {
@@ -225,7 +232,7 @@ export function renderBakeoff(record: BakeoffRecord, strategies?: number): Page 
   const { head, rows } = bakeoffRows(record);
   const { options, execution_time_s, heads, environment } = record;
   const body = [
-    section("Agreement with the oracle", figureHtml(figures[0], false)),
+    section(AGREEMENT, figureHtml(figures[0], false)),
     section("What removing heads costs, without retraining", [
       figureHtml(figures[1], false),
       table(head, rows, "numbers"),
@@ -245,7 +252,7 @@ export function renderBakeoff(record: BakeoffRecord, strategies?: number): Page 
         heads.map(([layer, number], i) => [
           String(layer),
           String(number),
-          loss(record.loss_without[i]),
+          loss(record.validation_loss_without[i]),
           ...record.strategies.map(({ scores }) => scores[i].toPrecision(4).replace("-", "−")),
         ]),
         "numbers",

@@ -71,6 +71,19 @@ export function speedWords(record: SpeedRecord): string[] {
     "The most is 1 / (1 - attention's share x share of heads gone): by operations where arithmetic " +
     "takes the time, by bytes where reading weights and cache does.",
     same,
+    ...beyondBound("Prefill", prefill, [prefill.operations]),
+    ...beyondBound("Decoding", decoding, [decoding.operations, decoding.bytes]),
+  ];
+}
+
+/** What is wrong where more was measured than can be. */
+function beyondBound(pass: string, { speedup }: ComparedSpeed, bounds: WorkBound[]): string[] {
+  const most = Math.max(...bounds.map(({ most_speedup }) => most_speedup));
+  if (factor(speedup.median) === factor(most) || speedup.median < most) return [];
+  return [
+    `${pass}'s speed-up of ${factor(speedup.median)} is beyond its bound of ${factor(most)}: the ` +
+    "machine was busy with something else while the full shape was timed, or the smaller model fits " +
+    "its caches better. Measure again when it is idle, with more --rounds.",
   ];
 }
 
