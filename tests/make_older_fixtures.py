@@ -93,6 +93,10 @@ def tokenizers():
             **older, "tokenizer_config.json": {
                 **gpt2, "pad_token": {"__type": "AddedToken", **flags("[PAD]", lstrip=True)},
                 "additional_special_tokens": ["<speaker1>"]}},
+        "special tokens of both": {
+            **older, "tokenizer_config.json": {"additional_special_tokens": ["<speaker1>"], "pad_token": "[END]"},
+            "special_tokens_map.json": {"additional_special_tokens": ["<speaker2>"], "unk_token": "[PAD]",
+                                        "pad_token": flags("[PAD]", lstrip=True)}},
         "other special tokens": {
             **last, "tokenizer_config.json": {**gpt2, **{f"{k}_token": "[END]" for k in ("bos", "eos", "unk")}}},
         "add_prefix_space": {**older, "tokenizer_config.json": {**gpt2, "add_prefix_space": True}},

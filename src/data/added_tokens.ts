@@ -68,7 +68,8 @@ export function withAddedTokens(
   const map = decoder === undefined
     ? objectOf(files.specialTokens, at("special_tokens_map.json"))
     : {};
-  const config = decoder === undefined ? { ...own, ...map } : own;
+  const { additional_special_tokens = map.additional_special_tokens } = own;
+  const config = { ...own, ...map, additional_special_tokens };
   if (!isObject(json) || !isObject(json.model)) return { json: json as Json, config };
   const tokens = new TokenList(json);
   if (decoder !== undefined) {
@@ -167,14 +168,13 @@ function specialTokens(config: Json, defaults: Json, at: (name: string) => strin
   const values = [
     ...[...NAMED, ...further].map((key) => all[key]),
     ...(isObject(extra_special_tokens) ? Object.values(extra_special_tokens) : []),
-    ...listOf(extra_special_tokens),
-    ...listOf(additional_special_tokens),
+    ...firstFilled(extra_special_tokens, additional_special_tokens),
   ];
   const found = new Map<string, Said>();
   for (const value of values) {
     if (value === undefined || value === null) continue;
     const token = said(value, at("tokenizer_config.json and special_tokens_map.json"), true);
-    if (!found.has(token.content)) found.set(token.content, token);
+    found.set(token.content, token); // of two that differ, the later counts
   }
   return [...found.values()];
 }
@@ -220,7 +220,10 @@ function byNumber(tokens: Json | [string, unknown][]): [number, unknown][] {
     .sort(([a], [b]) => a - b);
 }
 
-const listOf = (value: unknown): unknown[] => Array.isArray(value) ? value : [];
+/** The first of several values that is a list with something in it. */
+function firstFilled(...values: unknown[]): unknown[] {
+  return values.find((value) => Array.isArray(value) && value.length > 0) as unknown[] ?? [];
+}
 
 function objectOf(value: unknown, name: string): Json {
   if (value === undefined) return {};
