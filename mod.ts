@@ -64,6 +64,7 @@ export {
   withHub,
 } from "./src/data/hub.ts";
 export { Tokenizer } from "./src/data/tokenizer.ts";
+export { drawable } from "./src/data/vocabulary.ts";
 export { type Corpus, loadText, type LoadTextOptions } from "./src/data/corpora.ts";
 export { openText, type TextOptions, type TextSource } from "./src/data/text_source.ts";
 export { type FreeSpace } from "./src/data/disk_space.ts";

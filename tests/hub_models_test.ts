@@ -227,6 +227,8 @@ Deno.test(
     server.commit("some/sharded", {
       ...rest,
       ...older,
+      "added_tokens.json": '{"<speaker>": 300}',
+      "special_tokens_map.json": '{"pad_token": "[PAD]"}',
       "model-00001-of-00001.safetensors": weights,
       "model.safetensors.index.json": JSON.stringify(index),
     });
@@ -236,6 +238,8 @@ Deno.test(
     const text = "Call me Ishmael. <|endoftext|> Some  years ago - never mind how long précisely";
     assert.deepEqual(model.tokenizer!.encode(text), whole.tokenizer!.encode(text));
     assert.equal(model.tokenizer!.eos, whole.tokenizer!.eos);
+    assert.equal(whole.tokenizer!.vocabSize, 300);
+    assert.deepEqual(["<speaker>", "[PAD]"], [300, 301].map((id) => model.tokenizer!.decode([id])));
 
     server.commit("some/broken", {
       ...foreign,
