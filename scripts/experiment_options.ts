@@ -18,6 +18,7 @@ import {
   refuse,
   TEXT_HELP,
   textOption,
+  wholeOption,
 } from "./cli.ts";
 import {
   addOptions,
@@ -96,12 +97,15 @@ Examples:
   deno task experiment --pruning_level 0.5 --cycles 5 --strategy importance
   deno task experiment --model_name gpt2 --text ./my.txt --max_length 128 --learning_rate 5e-5
   deno task experiment --resume runs/RUN
-  deno task experiment --run_dir runs/first --seed 1`;
+  deno task experiment --run_dir runs/first --seed 1
+  deno task experiment --seeds 5`;
 
 /** What the command line of an experiment asks for. */
 export type ExperimentCommand = RunCommand<ExperimentOptions> & {
   /** The run's own folder: begun there, continued, or left alone if it has finished. */
   readonly runDir?: string;
+  /** How many seeds it is to be run with, `options.seed` and those that follow it. */
+  readonly seeds?: number;
 };
 
 /**
@@ -117,14 +121,19 @@ export function parseExperiment(
 ): ExperimentCommand {
   const beside = ["no_wandb", "verbose"];
   const parsed = parseRun(command, args, { rules: OPTION_RULES, check: checkOptions, beside });
-  const { run_dir: runDir } = command.opts();
+  const { run_dir: runDir, seeds } = command.opts();
   if (runDir !== undefined && parsed.name !== undefined) {
     refuse("--run_dir is the run's own folder, and --run_name names one that is made: give one");
+  }
+  if (seeds !== undefined && (runDir ?? parsed.name) !== undefined) {
+    refuse(
+      `--${runDir ? "run_dir" : "run_name"} is for one run, and --seeds makes several: give one`,
+    );
   }
   if (runDir !== undefined && command.getOptionValueSource("output_dir") === "cli") {
     refuse("--run_dir is the run's own folder, and --output_dir holds folders of runs: give one");
   }
-  return { ...parsed, ...(runDir !== undefined && { runDir }) };
+  return { ...parsed, ...(runDir !== undefined && { runDir }), ...(seeds && { seeds }) };
 }
 
 /** The command with all its options. */
@@ -139,6 +148,13 @@ export function experimentCommand(): AnyCommand {
   addOptions(command, EXPERIMENT_GROUPS, OPTION_RULES, DEFAULTS);
   addRunOptions(command);
   return command
+    .addOption(
+      new Option(
+        "--seeds <number>",
+        "run it with so many seeds, --seed and those that follow it, and compare: means, spread, and " +
+          "differences that are paired by seed",
+      ).helpGroup("Controls:").argParser(wholeOption("seeds", { min: 2, max: 1000 })),
+    )
     .addOption(
       new Option(
         "--run_dir <dir>",

@@ -7,11 +7,13 @@ import { join } from "node:path";
 import { preparing, printJson, Progress, runMain } from "./cli.ts";
 import { parseExperiment } from "./experiment_options.ts";
 import { openLive } from "./live.ts";
+import { runSweep } from "./sweep_run.ts";
 import { carryThrough, experimentListeners } from "./run_task.ts";
 import { isFile } from "../src/data/files.ts";
 import { NeuralPlasticityExperiment } from "../src/experiment/neural_plasticity.ts";
 import { readFinished, readOptions } from "../src/experiment/run.ts";
 import { shellCommand } from "../src/shell.ts";
+import { withSeeds } from "../src/experiment/sweep_options.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import type { Results } from "../src/record.ts";
 import { readRun } from "../src/report/read.ts";
@@ -19,7 +21,11 @@ import { verdict } from "../src/report/verdict.ts";
 import { writeReport } from "../src/report/write.ts";
 
 await runMain(async (signal) => {
-  const { options, name, resume, runDir, json, verbose, live: port } = parseExperiment();
+  const { options, name, resume, runDir, seeds, json, verbose, live: port } = parseExperiment();
+  if (seeds !== undefined) {
+    const several = preparing(() => withSeeds(options!, seeds));
+    return await runSweep({ options: several }, { json, port, signal });
+  }
   const tell = async (dir: string, results: Results, page: string) => {
     if (json) printJson({ run: dir, ...results });
     else console.log(`${verdict(await readRun(dir))}\n${page}`);

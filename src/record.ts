@@ -401,6 +401,79 @@ export interface SweepRecord {
 /** What a sweep's plan is called in its folder. */
 export const SWEEP_FILE = "sweep.json";
 
+/** The mean of independent values, and how sure it is. */
+export interface Estimate {
+  /** How many values there are. */
+  n: number;
+  /** Their mean. */
+  mean: number;
+  /** The least of them. */
+  least: number;
+  /** The greatest of them. */
+  most: number;
+  /** Standard deviation of the sample (n - 1); absent for one value, as all that follows. */
+  deviation?: number;
+  /** Standard error of the mean: the deviation over the square root of n. */
+  error?: number;
+  /** 95 % confidence interval of the mean, by Student's t with n - 1 degrees of freedom. */
+  interval?: [low: number, high: number];
+}
+
+/** A difference that was measured within each seed; see {@linkcode Estimate}. */
+export interface PairedDifference extends Estimate {
+  /** Whether zero lies in its interval: then it is smaller than its error. */
+  smaller_than_error?: boolean;
+}
+
+/** All runs of a comparison with one strategy, level and configuration. Losses: test, nats per token. */
+export interface ComparedGroup {
+  /** The strategy, with the letter of its configuration if there are several. */
+  strategy: string;
+  /** Share of heads that was to go; absent for integrated runs. */
+  level?: number;
+  /** Mean share of heads that are gone. */
+  removed: number;
+  /** A seed that ran several times counts once, with the mean of its runs. */
+  seeds: number[];
+  /** Losses of the pruned models. */
+  pruned: Estimate;
+  /** Losses of their unpruned twins. */
+  unpruned_twin: Estimate;
+  /** Losses of random pruning; absent where none ran beside it. */
+  random_pruning?: Estimate;
+  /** Each run's loss minus its own twin's. */
+  pruned_minus_twin: PairedDifference;
+  /** Each run's loss minus that of the random pruning in it. */
+  pruned_minus_random?: PairedDifference;
+}
+
+/** A run that a comparison leaves out. */
+export interface UncomparedRun {
+  /** Its folder, relative to the page's, or its name in the plan. */
+  run: string;
+  /** `unfinished`, `failed`, `waiting`, or `finished` if it has no twin. */
+  state: string;
+  /** Why. */
+  reason?: string;
+}
+
+/** `comparison.json`: what the page of a comparison says, for programs. */
+export interface ComparisonRecord {
+  /** Of this file. */
+  format: number;
+  /** What the page says first. */
+  verdict: string[];
+  /** The runs of each strategy, level and configuration. */
+  groups: ComparedGroup[];
+  /** The adapters of the compared runs, each with its number of runs. */
+  adapters: Record<string, number>;
+  /** Runs that cannot be compared. */
+  left_out: UncomparedRun[];
+}
+
+/** What that is called. */
+export const COMPARISON_FILE = "comparison.json";
+
 /** What marks a folder as a run of ours: `{ format, kind, created }`. */
 export const RUN_MARK = "pollard-run.json";
 

@@ -173,7 +173,7 @@ Deno.test("report runs/* works twice: what is no run folder is left out with a l
     assert.equal(first.code, 0, first.stderr);
     const report = join(dir, "report.html");
     const page = await Deno.readTextFile(report);
-    assert.equal(all().length, 6, "report.html and figures/ came on top");
+    assert.equal(all().length, 7, "report.html, comparison.json and figures/ came on top");
 
     const second = await run("report", ...all());
     assert.equal(second.code, 0, second.stderr);
@@ -183,6 +183,7 @@ Deno.test("report runs/* works twice: what is no run folder is left out with a l
         ["empty", "it is not a run folder: it has no config.json"],
         ["figures", "it is not a run folder: it has no config.json"],
         ["grid", "it is a sweep's folder: name it alone, or name the run folders in it"],
+        ["comparison.json", "it is a file"],
         ["report.html", "it is a file"],
       ]
     ) assert.ok(lines.includes(`${join(dir, name)} is left out: ${why}`), second.stderr);

@@ -117,7 +117,15 @@ Deno.test("the page tells every record that a run folder's types lead to", () =>
       follow(inner);
     }
   };
-  ["RunRecord", "IntegrationRecord", "SweepRecord", "BakeoffRecord", "SpeedRecord"].forEach(follow);
+  [
+    "RunRecord",
+    "IntegrationRecord",
+    "SweepRecord",
+    "ComparisonRecord",
+    "BakeoffRecord",
+    "SpeedRecord",
+  ]
+    .forEach(follow);
   // names and unions, the two roots, and a parent whose keys its child's table has
   const others = ["Arm", "Phase", "SweepState", "EventRow", "PlasticityCycle"]
     .concat(["RunRecord", "IntegrationRecord"]);

@@ -50,3 +50,54 @@ Deno.test("--run_dir begins a run, and leaves a finished one alone", async () =>
   assert.equal(both.code, 2);
   assert.match(both.stderr, /--run_dir is the run's own folder, and --output_dir holds/);
 });
+
+Deno.test("--seeds repeats an experiment, and compares by seed; it continues as a sweep", async () => {
+  const { dir, textFile, modelDir } = await makeTiny();
+  const args = [
+    ...["--model_name", modelDir, "--text", textFile, "--output_dir", join(dir, "runs")],
+    ...["--warmup_steps", "2", "--finetuning_steps", "2", "--cycles", "1", "--max_length", "16"],
+    ...["--batch_size", "2", "--eval_tokens", "64", "--test_tokens", "64", "--seed", "7"],
+  ];
+  const experiment = (...more: string[]) =>
+    runScript("neural_plasticity_controller_experiment", ...args, ...more);
+  const { code, stdout, stderr } = await experiment("--seeds", "3", "--json");
+  assert.equal(code, 0, stderr);
+  const { sweep, runs, groups: [group] } = JSON.parse(stdout);
+  assert.deepEqual(runs.map(({ seed }: { seed: number }) => seed), [7, 8, 9]);
+  assert.deepEqual(group.seeds, [7, 8, 9]);
+  const losses: number[][] = await Promise.all(runs.map(async (run: { folder: string }) => {
+    const results = JSON.parse(await Deno.readTextFile(join(sweep, run.folder, "results.json")));
+    return [results.final_loss, results.unpruned_twin_loss, results.random_pruning_loss];
+  }));
+  const mean = (of: (row: number[]) => number) => losses.reduce((sum, row) => sum + of(row), 0) / 3;
+  const near = (a: number, b: number) => assert.ok(Math.abs(a - b) < 1e-12, `${a} is not ${b}`);
+  near(group.pruned.mean, mean(([own]) => own));
+  near(group.pruned_minus_twin.mean, mean(([own, twin]) => own - twin));
+  near(group.pruned_minus_random.mean, mean(([own, , random]) => own - random));
+  assert.deepEqual(
+    JSON.parse(await Deno.readTextFile(join(sweep, "comparison.json"))).groups,
+    [group],
+  );
+
+  await Deno.remove(join(sweep, runs[1].folder), { recursive: true });
+  const again = await runScript("sweep", "--resume", sweep);
+  assert.equal(again.code, 0, again.stderr);
+  assert.match(again.stdout, /^ {2}pruned minus twin +.*95 % confidence interval .*\(n = 3\)/m);
+  assert.deepEqual(
+    JSON.parse(await Deno.readTextFile(join(sweep, "comparison.json"))).groups,
+    [group],
+    "the deleted run gives the same bits again",
+  );
+  for (
+    const [more, said] of [
+      [["--seeds", "1"], /seeds must be a whole number from 2 to 1000: 1/],
+      [["--seeds", "3", "--seed", "9007199254740990"], /seeds must be /],
+      [["--seeds", "2", "--run_name", "x"], /--run_name is for one run/],
+      [["--seeds", "2", "--run_dir", "x"], /--run_dir is for one run/],
+    ] as [string[], RegExp][]
+  ) {
+    const refused = await runScript("neural_plasticity_controller_experiment", ...more);
+    assert.equal(refused.code, 2, refused.stderr);
+    assert.match(refused.stderr, said);
+  }
+});

@@ -64,6 +64,19 @@ export function checkSweepOptions(given: Partial<SweepOptions> = {}): SweepOptio
   return complete;
 }
 
+/**
+ * The sweep that repeats one experiment with several seeds: its own, and those that follow it.
+ *
+ * @throws {RangeError} If a seed would be too large.
+ */
+export function withSeeds(options: ExperimentOptions, count: number): SweepOptions {
+  const { strategy, pruning_level, seed, ...shared } = options;
+  return checkSweepOptions({
+    ...{ ...shared, strategies: [strategy], levels: [pruning_level] },
+    seeds: Array.from({ length: count }, (_, i) => seed + i),
+  });
+}
+
 /** The runs of a grid in the order they are run: every strategy at every level before the next seed. */
 export function planSweep({ strategies, levels, seeds }: SweepOptions): SweepPlanRun[] {
   return seeds.flatMap((seed) =>

@@ -56,6 +56,8 @@ export interface ComparedRun {
   config?: Record<string, unknown>;
   data?: DataRecord;
   environment?: RunRecord["environment"];
+  /** The adapters it ran on, in order: another one where it continued elsewhere. */
+  adapters?: readonly string[];
 }
 
 /**
@@ -131,11 +133,12 @@ function experimentOf(run: RunRecord): Found {
     ...(measured(results?.tokens_seen) && { tokens: results.tokens_seen }),
     cycles: results?.cycles ?? [],
     ...(results?.planned !== undefined && { planned: results.planned }),
-    ...{ config, data, environment, finished: results !== undefined },
+    ...{ config, data, environment, adapters: adaptersIn(run), finished: results !== undefined },
   };
 }
 
-function integrationOf({ config, data, environment, results, cycles }: IntegrationRecord): Found {
+function integrationOf(run: IntegrationRecord): Found {
+  const { config, data, environment, results, cycles } = run;
   const { controller_type: type } = config;
   return {
     strategy: typeof type === "string" ? type : "unknown",
@@ -144,8 +147,17 @@ function integrationOf({ config, data, environment, results, cycles }: Integrati
     ...losses(results?.test_loss, results?.unpruned_twin_loss, results?.random_pruning_loss),
     ...headsOf(results),
     cycles: [],
-    ...{ config, data, environment, finished: results !== undefined },
+    ...{ config, data, environment, adapters: adaptersIn(run), finished: results !== undefined },
   };
+}
+
+/** The adapter that a run began on, and each other one that it continued on. */
+function adaptersIn({ environment, events }: Pick<RunRecord, "environment" | "events">): string[] {
+  const all = [
+    environment.adapter,
+    ...events.flatMap((row) => row.event === "resume" ? [row.adapter] : []),
+  ];
+  return all.filter((name, i) => typeof name === "string" && name !== all[i - 1]);
 }
 
 function judged({ finished, ...run }: Found & Pick<ComparedRun, "name" | "dir" | "page" | "kind">) {

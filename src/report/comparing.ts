@@ -4,6 +4,7 @@
  * @module
  */
 import type { RunKind } from "../record.ts";
+import { estimate } from "../spread.ts";
 import { type ComparedRun, isComparable } from "./compared.ts";
 import { measured } from "./theme.ts";
 import { differingOptions, findVariants, type Variant } from "./variants.ts";
@@ -15,6 +16,11 @@ export interface SeedPoint {
   share: number;
   removed: number;
   total: number;
+  /** Test loss, and the unpruned twin's. */
+  loss: number;
+  twin: number;
+  /** Test loss of random pruning in the same run; absent for random pruning itself. */
+  random?: number;
   /** Test loss minus the unpruned twin's. */
   value: number;
   /** Test loss minus that of random pruning in the same run; absent for random pruning itself. */
@@ -111,14 +117,8 @@ export function compareRuns(runs: readonly ComparedRun[]): Comparison {
 
 /** Mean, least, greatest and, from three values on, the standard deviation. */
 export function spreadOf(values: readonly number[]): Spread {
-  const n = values.length, mean = values.reduce((a, b) => a + b, 0) / n;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return {
-    mean,
-    least: Math.min(...values),
-    most: Math.max(...values),
-    ...(n >= 3 && { deviation: Math.sqrt(squares / (n - 1)) }),
-  };
+  const { n, mean, least, most, deviation } = estimate(values);
+  return { mean, least, most, ...(n >= 3 && { deviation }) };
 }
 
 /** How many different seeds a group has. */
@@ -134,7 +134,7 @@ function entriesOf(run: ComparedRun, variantOf: Map<ComparedRun, Variant>): Entr
   const heads = { seed, removed, total, share: removed / total };
   const entry = (name: string, floor: boolean, value: number, more = {}): Entry => ({
     ...{ series: named(name), floor, run, variant },
-    point: { ...heads, value: value - twin, ...more },
+    point: { ...heads, loss: value, twin, value: value - twin, ...more },
     identity: JSON.stringify([named(name), level, seed, removed, tokens, value, twin]),
   });
   const own = kind === "integration"
@@ -142,7 +142,7 @@ function entriesOf(run: ComparedRun, variantOf: Map<ComparedRun, Variant>): Entr
     : strategy === "random"
     ? "random, as a strategy"
     : strategy;
-  const beside = measured(random) ? { againstRandom: loss - random } : {};
+  const beside = measured(random) ? { random, againstRandom: loss - random } : {};
   return [
     entry(own, false, loss, beside),
     ...(kind === "experiment" && measured(random) ? [entry(CONTROL_NAME, true, random)] : []),

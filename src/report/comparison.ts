@@ -5,7 +5,15 @@
  */
 import { join, relative, resolve } from "node:path";
 import { commonFolder, pathHref } from "../data/paths.ts";
-import { RUN_MARK, SWEEP_FILE } from "../record.ts";
+import {
+  type ComparedGroup,
+  COMPARISON_FILE,
+  type Estimate,
+  type PairedDifference,
+  RUN_MARK,
+  SWEEP_FILE,
+} from "../record.ts";
+import { writeWhole } from "../data/files.ts";
 import { collectRuns } from "./collect.ts";
 import { type ComparedRun, readCompared } from "./compared.ts";
 import { compareRuns, type Comparison, type Group, seedsOf, type Series } from "./comparing.ts";
@@ -25,6 +33,7 @@ import {
   table,
 } from "./parts.ts";
 import { count, loss, minus, signed, written } from "./theme.ts";
+import { adaptersInWords, comparisonRecord, pairedGroups } from "./paired.ts";
 import { commonConfig, commonRecord, differingOptions, differingPlaces } from "./variants.ts";
 import { writePage } from "./write_page.ts";
 
@@ -41,6 +50,7 @@ export function renderComparison(runs: readonly ComparedRun[]): Page {
       ...show(COMPARISON_FIGURES[0]),
       ...(series.length > 0 ? [groupsTable(series), groupsNote(series)] : []),
     ]),
+    section("Paired by seed", series.length > 0 && pairedTable(comparison)),
     section("Cycle by cycle", show(COMPARISON_FIGURES[1])),
     section("Runs", runsTable(comparison)),
     section("What differs", variants.length > 0 && differences(comparison)),
@@ -51,7 +61,8 @@ export function renderComparison(runs: readonly ComparedRun[]): Page {
   return {
     title: "Pollard comparison",
     verdict,
-    standing: [rest.join(" "), asked(runs) + runsInWords(runs)].filter((line) => line !== ""),
+    standing: [rest.join(" "), adaptersInWords(comparison), asked(runs) + runsInWords(runs)]
+      .filter((line) => line !== ""),
     body: [contents(sections), sections],
     ...{ figures, names: COMPARISON_FIGURES },
   };
@@ -65,12 +76,16 @@ export function renderComparison(runs: readonly ComparedRun[]): Page {
  * @throws {TypeError | SyntaxError} If one is not a run folder, or a file in it is broken.
  */
 export async function drawComparison(dirs: readonly string[], base: string): Promise<Page> {
+  return renderComparison(await readNamed(dirs, base));
+}
+
+async function readNamed(dirs: readonly string[], base: string): Promise<ComparedRun[]> {
   const all = [...new Set(dirs.map((dir) => resolve(dir)))];
-  return renderComparison(named(await Promise.all(all.map(readCompared)), base));
+  return namedFrom(base, await Promise.all(all.map(readCompared)));
 }
 
 /**
- * Reads several run folders and writes their comparison: `report.html` and `figures/*.svg`.
+ * Reads several run folders and writes their comparison: `report.html`, `figures/*.svg`, `comparison.json`.
  *
  * @param output Where; the folder that holds them all unless given. It must not be a run's own.
  * @returns The path of `report.html`.
@@ -88,9 +103,16 @@ export async function writeComparison(
       `${output} is the folder of ${whose}, whose own report is there: name another by --output`,
     );
   }
-  const page = await drawComparison(dirs, output);
+  const runs = await readNamed(dirs, output);
   await Deno.mkdir(output, { recursive: true });
-  return await writePage(output, page);
+  return await write(output, runs, renderComparison(runs));
+}
+
+/** Writes a comparison's page, and what it says for programs. */
+async function write(dir: string, runs: readonly ComparedRun[], page: Page): Promise<string> {
+  const record = comparisonRecord(compareRuns(runs));
+  await writeWhole(join(dir, COMPARISON_FILE), JSON.stringify(record, null, 2) + "\n");
+  return await writePage(dir, page);
 }
 
 /**
@@ -100,15 +122,17 @@ export async function writeComparison(
  * @throws {TypeError} If there are none, or a sweep's plan is broken.
  */
 export async function drawSweep(dir: string, runs?: readonly ComparedRun[]): Promise<Page> {
-  return {
-    ...renderComparison(named(runs ?? await collectRuns(dir), dir)),
-    title: "Pollard sweep",
-  };
+  return sweepPage(namedFrom(dir, runs ?? await collectRuns(dir)));
+}
+
+function sweepPage(runs: readonly ComparedRun[]): Page {
+  return { ...renderComparison(runs), title: "Pollard sweep" };
 }
 
 /** Writes the same into that folder. @returns The path of `report.html`. */
 export async function writeSweep(dir: string, runs?: readonly ComparedRun[]): Promise<string> {
-  return await writePage(dir, await drawSweep(dir, runs));
+  const own = namedFrom(dir, runs ?? await collectRuns(dir));
+  return await write(dir, own, sweepPage(own));
 }
 
 /** Where the comparison of some folders goes. */
@@ -118,8 +142,8 @@ function besideAll(dirs: readonly string[]): string {
   throw new TypeError("no folder holds all of these runs: say by --output where the page goes");
 }
 
-/** Names runs by their folders as they are seen from the page. */
-function named(runs: readonly ComparedRun[], base: string): ComparedRun[] {
+/** Names runs by their folders as they are seen from the page's folder. */
+export function namedFrom(base: string, runs: readonly ComparedRun[]): ComparedRun[] {
   return runs.map((run) =>
     run.dir === undefined ? run : { ...run, name: relative(resolve(base), resolve(run.dir)) || "." }
   );
@@ -163,6 +187,40 @@ function groupsNote(series: readonly Series[]): Html {
     own && "Random as a strategy is a run of its own, whose controller trains gates.",
     "“Minus random” sets each run against the random pruning beside it, then averages.",
   );
+}
+
+function pairedTable(comparison: Comparison): MarkupValue {
+  const interval = ({ interval }: Estimate) =>
+    interval && `${signed(interval[0])} to ${signed(interval[1])}`;
+  const judged = ({ smaller_than_error: smaller }: PairedDifference) =>
+    smaller === undefined
+      ? undefined
+      : smaller
+      ? "smaller than its error"
+      : "larger than its error";
+  const columns: Column<ComparedGroup>[] = [
+    ["Strategy", ({ strategy }) => strategy],
+    ["Heads removed", ({ removed }) => sharePercent(removed)],
+    ["n", ({ pruned }) => String(pruned.n)],
+    ["Pruned", ({ pruned }) => loss(pruned.mean)],
+    ["Standard deviation", ({ pruned }) => written(pruned.deviation, loss)],
+    ["Minus twin", ({ pruned_minus_twin: own }) => signed(own.mean)],
+    ["95 % interval", ({ pruned_minus_twin: own }) => interval(own)],
+    ["", ({ pruned_minus_twin: own }) => judged(own)],
+    ["Minus random", ({ pruned_minus_random: own }) => own && signed(own.mean)],
+    ["95 % interval", ({ pruned_minus_random: own }) => own && interval(own)],
+    ["", ({ pruned_minus_random: own }) => own && judged(own)],
+  ];
+  return [
+    columnsTable(columns, pairedGroups(comparison), "numbers"),
+    note(
+      "Each run is set against the twin and the random pruning that ran beside it, with the same seed " +
+        "and batches; then the mean is taken over n seeds.",
+      "The interval is the 95 % confidence interval of that mean, by Student’s t with n − 1 degrees of " +
+        "freedom. Where it holds zero, the difference is smaller than its error.",
+      "comparison.json has the same for programs.",
+    ),
+  ];
 }
 
 function removedOf({ points }: Group): string {
