@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { readJson } from "../src/data/files.ts";
 import { loadModel } from "../src/data/load_model.ts";
 import { saveModel } from "../src/data/save_model.ts";
+import { isInputError, preparing } from "../src/errors.ts";
 import { initWeights } from "../src/gpt2/checkpoint.ts";
 import { makeConfig } from "../src/gpt2/config.ts";
 import { allHeads } from "../src/gpt2/layout.ts";
@@ -103,6 +104,26 @@ Deno.test("a file that names tokens wrongly is named", async () => {
   for (const [files, message] of refused) {
     await withFolder({ ...older, ...files }, async (dir) => {
       await assert.rejects(loadModel(join(dir, "model")), { name: "TypeError", message });
+    });
+  }
+});
+
+Deno.test("a damaged tokenizer.json is no mistake in Pollard", async () => {
+  const { whole } = fixture;
+  const broken = [
+    null,
+    [],
+    { ...whole, model: null },
+    { ...whole, added_tokens: [null] },
+  ];
+  for (const json of broken) {
+    const config = { pad_token: "[PAD]" };
+    await withFolder({ "tokenizer.json": json, "tokenizer_config.json": config }, async (dir) => {
+      await assert.rejects(
+        preparing(() => loadModel(join(dir, "model"))),
+        (error) => isInputError(error),
+        JSON.stringify(json).slice(-80),
+      );
     });
   }
 });

@@ -71,7 +71,7 @@ export function withAddedTokens(
   const { additional_special_tokens = map.additional_special_tokens } = own;
   const config = { ...own, ...map, additional_special_tokens };
   if (!isObject(json) || !isObject(json.model)) return { json: json as Json, config };
-  const tokens = new TokenList(json);
+  const tokens = new TokenList(json, where);
   if (decoder !== undefined) {
     const name = at("tokenizer_config.json's added_tokens_decoder");
     for (const [number, token] of byNumber(objectOf(decoder, name))) {
@@ -101,13 +101,19 @@ class TokenList {
   readonly #vocab: ReadonlyMap<string, number>;
   changed = false;
 
-  constructor({ added_tokens, model }: Json) {
+  constructor({ added_tokens, model }: Json, where: string) {
     const listed = Array.isArray(added_tokens) ? added_tokens as AddedToken[] : [];
+    const bad = listed.find((token) => !isObject(token));
+    if (bad !== undefined) {
+      throw new TypeError(
+        `${where}: tokenizer.json's added_tokens must be objects: ${JSON.stringify(bad)}`,
+      );
+    }
     this.#tokens = new Map(listed.map((token) => [token.content, token]));
     const { vocab } = model as Json;
     this.#vocab = new Map(
       Array.isArray(vocab)
-        ? vocab.map((entry, id) => [String(entry[0]), id])
+        ? vocab.map((entry, id) => [String(entry?.[0]), id])
         : Object.entries((vocab ?? {}) as Record<string, number>),
     );
   }

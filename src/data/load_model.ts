@@ -148,7 +148,7 @@ async function readTokenizer(
 ): Promise<Pick<LoadedModel, "tokenizer" | "tokenizerJson" | "tokenizerConfig">> {
   const tokenizerConfig = await optionalJson(folder, "tokenizer_config.json");
   const given = await optionalJson(folder, "tokenizer.json");
-  const json = given ?? await olderTokenizer(folder);
+  const json = given === undefined ? await olderTokenizer(folder) : given;
   if (json === undefined) return { tokenizerConfig };
   const whole = withAddedTokens(json, {
     config: tokenizerConfig,

@@ -26,7 +26,10 @@ export class Tokenizer {
   readonly eos?: number;
   /** Whether text may be cut before white space and encoded piecewise with the same result. */
   readonly splits: boolean;
-  /** SHA-256 of the files it was made from, in hexadecimal: the same gives the same numbers. */
+  /**
+   * SHA-256 of the files it was made from, in hexadecimal, and how many rows the model has where those
+   * are fewer than the tokens: the same gives the same numbers, or refuses the same text.
+   */
   readonly fingerprint: string;
   readonly #inner: HuggingFaceTokenizer;
   readonly #rows: number;
