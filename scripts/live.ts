@@ -55,7 +55,9 @@ const STAGES: Partial<Record<EventRow["event"], string>> = {
 export function tellStage(live: LiveServer | undefined, { event, cycle }: EventRow): void {
   const stage = STAGES[event];
   if (stage) {
-    const phase = cycle === 0 ? stage : `cycle ${cycle}: ${stage}`;
+    // A checkpoint ends its cycle: what is measured then belongs to the next, or is the test text.
+    const where = event === "checkpoint" ? `after cycle ${cycle}` : `cycle ${cycle}`;
+    const phase = cycle === 0 ? stage : `${where}: ${stage}`;
     live?.progress({ phase, step: undefined, total: undefined, tokens: undefined });
   }
   live?.changed();

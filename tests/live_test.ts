@@ -1,4 +1,5 @@
 /** The report on localhost: what the server tells, to whom, and how often it draws. */
+import { tellStage } from "../scripts/live.ts";
 import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
 import type { Page } from "../src/report/document.ts";
@@ -56,6 +57,29 @@ async function askAs(url: string, host: string): Promise<string> {
   const bytes = new Uint8Array(4096);
   return new TextDecoder().decode(bytes.subarray(0, await connection.read(bytes) ?? 0));
 }
+
+Deno.test("an integrated run's stages have the number of their cycle", () => {
+  const phases: (string | undefined)[] = [];
+  const live = {
+    progress: ({ phase }: { phase?: string }) => void phases.push(phase),
+    changed() {},
+  } as unknown as LiveServer;
+  const at = { step: 0, time: 0, arm: "pruned" as const };
+  const checkpoint = { ...at, event: "checkpoint" as const, path: "" };
+  const change = { ...at, layer: 0, head: 0, strategy: "", score: 0, rank: 1, of: 2 };
+  tellStage(live, { ...checkpoint, cycle: 0 });
+  tellStage(live, { ...change, event: "prune", cycle: 1 });
+  tellStage(live, { ...change, event: "grow", regrowth: "warm", cycle: 1 });
+  tellStage(live, { ...checkpoint, cycle: 1 });
+  tellStage(live, { ...change, event: "prune", cycle: 2 });
+  assert.deepEqual(phases, [
+    "measuring",
+    "cycle 1: pruned, measuring",
+    "cycle 1: grown, training",
+    "after cycle 1: measuring",
+    "cycle 2: pruned, measuring",
+  ]);
+});
 
 Deno.test("throttle: at once, then together, and as late as the wait has become", () => {
   const clock = new TestClock(), done: number[] = [];

@@ -59,6 +59,22 @@ Deno.test("many short cycles keep their marks and shorten their labels", () => {
   assert.equal(times(svg, ">−2<"), 9);
 });
 
+Deno.test("after a few steps the axis has a tick for each, and none between them", () => {
+  const whole = syntheticRun();
+  for (const last of [0, 1, 2, 3, 7, 9, 10, 25]) {
+    const until = <Row extends { step: number }>(rows: Row[]) =>
+      rows.filter(({ step }) => step <= last);
+    const run = { ...whole, metrics: until(whole.metrics), events: until(whole.events) };
+    for (const svg of [timelineFigure(run), validationFigure(run), sparsityFigure(run)]) {
+      if (svg === undefined) continue; // nothing was trained yet
+      const [, axis] = /aria-label="x-axis tick label"[^>]*>(.*?)<\/g>/s.exec(svg)!;
+      const labels = [...axis.matchAll(/<text[^>]*>([^<]*)</g)].map(([, label]) => label);
+      assert.ok(labels.length > 1 && labels.every((label) => /^\d+$/.test(label)), `${labels}`);
+      assert.equal(new Set(labels).size, labels.length, `step ${last}: ${labels}`);
+    }
+  }
+});
+
 Deno.test("the difference is paired by step, and zero is the twin", () => {
   const run = syntheticRun();
   const points = differenceFromTwin(run, "pruned", trainingCurve);

@@ -50,7 +50,7 @@ export function differenceFigure(run: RunRecord): string | undefined {
     ...panel(run, 240),
     y: { zero: true, nice: true },
     marks: [
-      ...axes("loss minus the twin’s, nats per token"),
+      ...axes("loss minus the twin’s, nats per token", stepDomain(run)[1]),
       ...pruneRules(run),
       Plot.ruleY([0], {
         stroke: "var(--grey)",
@@ -99,7 +99,7 @@ export function validationFigure(run: RunRecord): string | undefined {
     ...panel(run, 240),
     y: { domain },
     marks: [
-      ...axes("validation loss, nats per token"),
+      ...axes("validation loss, nats per token", stepDomain(run)[1]),
       Plot.axisY(perplexityTicks(domain, 240).map(Math.log), {
         anchor: "right",
         label: "validation perplexity",
@@ -130,7 +130,7 @@ export function sparsityFigure(run: RunRecord): string | undefined {
     ...panel(run, 130),
     y: { domain: [0, total] },
     marks: [
-      ...axes("active heads", shares.map((share) => total * share)),
+      ...axes("active heads", stepDomain(run)[1], shares.map((share) => total * share)),
       Plot.axisY(shares.map((share) => total * (1 - share)), {
         anchor: "right",
         label: "sparsity",

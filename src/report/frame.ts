@@ -35,8 +35,12 @@ export function stepToPixel(run: RunRecord, step: number): number {
   return marginLeft + (width - marginLeft - marginRight) * step / stepDomain(run)[1];
 }
 
-/** Both axes, named with their units, over a quiet grid. */
-export function axes(y: string, ticks: number | number[] = 6): Plot.Markish[] {
+/**
+ * Both axes, named with their units, over a quiet grid.
+ *
+ * @param last The last step: few steps have a tick each, and none between them.
+ */
+export function axes(y: string, last: number, ticks: number | number[] = 6): Plot.Markish[] {
   return [
     Plot.gridY({ stroke: "var(--rule)", strokeOpacity: 1, ticks }),
     Plot.axisY({ label: y, labelAnchor: "center", labelArrow: "none", tickSize: 0, ticks }),
@@ -46,7 +50,7 @@ export function axes(y: string, ticks: number | number[] = 6): Plot.Markish[] {
       labelArrow: "none",
       tickSize: 4,
       tickFormat: "d",
-      ticks: 10,
+      ticks: last < 10 ? Array.from({ length: last + 1 }, (_, step) => step) : 10,
     }),
   ];
 }

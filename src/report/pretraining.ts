@@ -106,7 +106,7 @@ function lossFigure({ training, validation, steps }: Pretraining): string {
     x: { domain: [0, steps] },
     y: { nice: true },
     marks: [
-      ...axes("loss, nats per token"),
+      ...axes("loss, nats per token", steps),
       Plot.line(thin(points(training)), {
         ...channels,
         stroke: "var(--grey)",

@@ -76,7 +76,7 @@ export function timelineFigure(run: RunRecord): string | undefined {
     marks: [
       pixels(hatchDefinitions()),
       ...bandMarks(bands),
-      ...axes("loss, nats per token"),
+      ...axes("loss, nats per token", stepDomain(run)[1]),
       ...pruneRules(run),
       Plot.ruleX(stable, { x: "step", stroke: "var(--ink)", strokeDasharray: "6,4" }),
       pixels(...stable.map(({ step }) => stabilityLabel(run, step, height))),

@@ -76,7 +76,7 @@ export function warmupFigure(run: RunRecord): string | undefined {
     x: { domain: [0, last] },
     y: { nice: true },
     marks: [
-      ...axes("training loss, nats per token"),
+      ...axes("training loss, nats per token", last),
       Plot.ruleX(thirds.slice(1).map(({ from }) => from - 0.5), { stroke: "var(--rule)" }),
       Plot.ruleX(stable, { x: "step", stroke: "var(--ink)", strokeDasharray: "6,4" }),
       Plot.line(thin(curve), {
