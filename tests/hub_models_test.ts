@@ -228,6 +228,7 @@ Deno.test(
       ...rest,
       ...older,
       "added_tokens.json": '{"<speaker>": 300}',
+      "additional_chat_templates/tools.jinja": "{{ tools }}",
       "special_tokens_map.json": '{"pad_token": "[PAD]"}',
       "model-00001-of-00001.safetensors": weights,
       "model.safetensors.index.json": JSON.stringify(index),
@@ -239,6 +240,7 @@ Deno.test(
     assert.deepEqual(model.tokenizer!.encode(text), whole.tokenizer!.encode(text));
     assert.equal(model.tokenizer!.eos, whole.tokenizer!.eos);
     assert.equal(whole.tokenizer!.vocabSize, 300);
+    assert.equal(model.beside!.get("additional_chat_templates/tools.jinja"), "{{ tools }}");
     assert.deepEqual(["<speaker>", "[PAD]"], [300, 301].map((id) => model.tokenizer!.decode([id])));
 
     server.commit("some/broken", {

@@ -1,7 +1,7 @@
 /** What lies beside weights: tokens in older files, what ends a text, and all that is kept in an export. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { readJson } from "../src/data/files.ts";
 import { loadModel } from "../src/data/load_model.ts";
 import { saveModel } from "../src/data/save_model.ts";
@@ -46,6 +46,7 @@ async function withFolder(
     await Deno.remove(join(dir, "model/pollard.json"));
     for (const [name, content] of Object.entries(files)) {
       const text = typeof content === "string" ? content : JSON.stringify(content);
+      await Deno.mkdir(dirname(join(dir, "model", name)), { recursive: true });
       await Deno.writeTextFile(join(dir, "model", name), text);
     }
     await body(dir);
@@ -174,6 +175,7 @@ const BESIDE = {
   "special_tokens_map.json": '{ "pad_token": "[PAD]" }\n',
   "added_tokens.json": '{"[PAD]": 275}',
   "chat_template.jinja": "{{ messages }} – é\n",
+  "additional_chat_templates/tools.jinja": "{{ tools }}",
 };
 
 Deno.test("what a folder says beside its weights is said again in both forms", () =>

@@ -21,6 +21,8 @@ export interface Folder {
   path(name: string): string;
   /** Whether it holds a file. */
   has(name: string): Promise<boolean>;
+  /** The names in a folder in it, in order; none where there is no such folder, or it cannot be listed. */
+  list(folder: string): Promise<string[]>;
   /** All bytes of a file. */
   read(name: string): Promise<Uint8Array | undefined>;
   /** A file for reading at any place; the caller disposes of it. */
@@ -51,6 +53,10 @@ export async function openFolder(dir: string | URL): Promise<Folder> {
     where: path,
     path: inside,
     has: async (name) => await there(inside(name), Deno.stat) !== undefined,
+    list: async (folder) => {
+      const found = await orUndefined(Array.fromAsync(Deno.readDir(inside(folder)))) ?? [];
+      return found.map(({ name }) => name).sort();
+    },
     read: async (name) => checkedBytes(await there(inside(name), readWhole), inside(name)),
     open: async (name) => await checkedSource(await there(inside(name), openFile), inside(name)),
   };
@@ -116,6 +122,7 @@ function webFolder(url: URL): Folder {
     where: url.href,
     path: inside,
     has: async (name) => await request(name, "HEAD") !== undefined,
+    list: () => Promise.resolve([]), // a web server does not tell
     read,
     async open(name) {
       const bytes = await read(name);

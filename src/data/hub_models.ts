@@ -11,7 +11,7 @@ import { type HubRepo, openHub } from "./hub.ts";
 import { HubError } from "./hub_http.ts";
 import { isRepoName } from "./hub_repo.ts";
 import { readConfig } from "./model_form.ts";
-import { SIDE_FILES } from "./model_files.ts";
+import { CHAT_TEMPLATES, SIDE_FILES } from "./model_files.ts";
 import { parseIndex } from "./shard_index.ts";
 
 /**
@@ -97,7 +97,8 @@ export async function fetchHubModel(
   const hub = await openHub({ repo, revision, cachedAs });
   const there = new Set(hub.files.map(({ path }) => path));
   const tokenizer = there.has("tokenizer.json") ? [] : OLDER_TOKENIZER;
-  const beside = [...BESIDE, ...tokenizer].filter((path) => there.has(path));
+  const templates = [...there].filter((path) => path.startsWith(`${CHAT_TEMPLATES}/`));
+  const beside = [...BESIDE, ...tokenizer].filter((path) => there.has(path)).concat(templates);
   await hub.fetch([CONFIG]);
   const value = await readJson(hub.localPath(CONFIG));
   const config = readConfig({ value, where: `${repo}/${CONFIG}` });

@@ -17,7 +17,15 @@ import { parseIndex } from "./shard_index.ts";
 import { withAddedTokens } from "./added_tokens.ts";
 import { byteLevelTokenizer } from "./bpe.ts";
 import { checkHeldHeads, type FormOnDisk, readForm } from "./model_form.ts";
-import { INDEX, type LoadedModel, MARK, ONE_FILE, RUN_MODELS, SIDE_FILES } from "./model_files.ts";
+import {
+  CHAT_TEMPLATES,
+  INDEX,
+  type LoadedModel,
+  MARK,
+  ONE_FILE,
+  RUN_MODELS,
+  SIDE_FILES,
+} from "./model_files.ts";
 import { Tokenizer } from "./tokenizer.ts";
 import { decodeUtf8 } from "./utf8.ts";
 import { endsOfText as findEndsOfText } from "./vocabulary.ts";
@@ -111,7 +119,7 @@ async function loadFolder(folder: Folder, options: LoadOptions): Promise<LoadedM
   return { config, live, form, weights, ...tokenizing, endsOfText, beside: texts };
 }
 
-/** The files of {@linkcode SIDE_FILES} that a folder holds. */
+/** The files of {@linkcode SIDE_FILES} and {@linkcode CHAT_TEMPLATES} that a folder holds. */
 class Beside {
   readonly texts: ReadonlyMap<string, string>;
   readonly #folder: Folder;
@@ -131,7 +139,8 @@ class Beside {
 
 async function readBeside(folder: Folder): Promise<Beside> {
   const texts = new Map<string, string>();
-  for (const name of SIDE_FILES) {
+  const templates = (await folder.list(CHAT_TEMPLATES)).filter((name) => name.endsWith(".jinja"));
+  for (const name of [...SIDE_FILES, ...templates.map((name) => `${CHAT_TEMPLATES}/${name}`)]) {
     const bytes = await folder.read(name);
     if (bytes === undefined) continue;
     const where = { name: folder.path(name), size: bytes.length };

@@ -60,6 +60,8 @@ export const SIDE_FILES: readonly string[] = [
   "added_tokens.json",
   "chat_template.jinja",
 ];
+/** Where further chat templates lie, each in a file `NAME.jinja`. */
+export const CHAT_TEMPLATES = "additional_chat_templates";
 /** Where runs keep models, the one that a run was for first. */
 export const RUN_MODELS: readonly string[] = ["hf_model", "model", "models/best"];
 /** Name of a model card. */

@@ -9,7 +9,15 @@ import { safetensorsChunks } from "../gpt2/safetensors.ts";
 import { checkChoice } from "../ranges.ts";
 import { SPEED_FILE } from "../record.ts";
 import { syncFolder, writeWhole } from "./files.ts";
-import { CARD, CARD_MARK, MARK, type Model, ONE_FILE, SIDE_FILES } from "./model_files.ts";
+import {
+  CARD,
+  CARD_MARK,
+  CHAT_TEMPLATES,
+  MARK,
+  type Model,
+  ONE_FILE,
+  SIDE_FILES,
+} from "./model_files.ts";
 import {
   MODEL_FORMS,
   type ModelForm,
@@ -23,6 +31,7 @@ import { Tokenizer } from "./tokenizer.ts";
 const OUR_FILES = [
   ...["config.json", ONE_FILE, "tokenizer.json", "tokenizer_config.json", MARK],
   ...SIDE_FILES,
+  CHAT_TEMPLATES,
   SPEED_FILE,
 ];
 
@@ -79,7 +88,10 @@ export async function saveModel(
   const temporary = beside("tmp"), old = beside("old");
   try {
     await Deno.mkdir(temporary);
-    for (const [name, content] of files) await writeWhole(`${temporary}/${name}`, content);
+    for (const [name, content] of files) {
+      await Deno.mkdir(dirname(`${temporary}/${name}`), { recursive: true });
+      await writeWhole(`${temporary}/${name}`, content);
+    }
     if (exists) await Deno.rename(target, old);
     try {
       await Deno.rename(temporary, target);
