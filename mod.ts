@@ -279,9 +279,12 @@ export {
   BAKEOFF_LEVELS,
   type BakeoffOptions,
   type BakeoffProgress,
+  type BakeoffState,
   prepareBakeoff,
   RANDOM_DRAWS,
 } from "./src/experiment/bakeoff.ts";
+export { type Continuing } from "./src/run/continuing.ts";
+export { type TensorToWrite } from "./src/gpt2/safetensors.ts";
 export {
   type ControllerOptions,
   ControllerPlasticityIntegration,

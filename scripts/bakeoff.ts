@@ -19,18 +19,33 @@ import {
   wholeOption,
 } from "./cli.ts";
 import { columns } from "./columns.ts";
-import { liveOption, openLive, toTheEnd } from "./live.ts";
+import { liveOption, openLive } from "./live.ts";
+import { refuseBesideResume } from "./option_groups.ts";
+import { carryThrough } from "./run_task.ts";
 import { writeWhole } from "../src/data/files.ts";
 import {
   bakeoff,
   BAKEOFF_LEVELS,
+  type BakeoffOptions,
   type BakeoffProgress,
+  type BakeoffState,
   checkBakeoff,
   prepareBakeoff,
 } from "../src/experiment/bakeoff.ts";
 import { DEFAULTS } from "../src/experiment/options.ts";
-import { newFolder, shortName } from "../src/experiment/run_folder.ts";
+import { checkUnchanged, tellOtherAdapter } from "../src/experiment/resume.ts";
+import { environmentRecord } from "../src/experiment/run.ts";
+import { RunFolder, shortName } from "../src/experiment/run_folder.ts";
+import {
+  beginWork,
+  continueWork,
+  endWork,
+  readWork,
+  workBeginning,
+} from "../src/experiment/work_folder.ts";
 import { Gpu } from "../src/gpu/device.ts";
+import type { DataRecord } from "../src/record.ts";
+import { shellCommand } from "../src/shell.ts";
 import { bakeoffRows, bakeoffVerdict, renderBakeoff, writeBakeoff } from "../src/report/bakeoff.ts";
 import { toJson } from "../src/json.ts";
 
@@ -79,41 +94,65 @@ await runMain(async (signal) => {
       new Option("--output_dir <dir>", "folder in which the bake-off gets a folder of its own")
         .default("bakeoffs").argParser(textOption("output_dir")),
     )
+    .addOption(
+      new Option("--resume <dir>", "continue a bake-off that was stopped or killed")
+        .argParser(textOption("resume")),
+    )
     .option("--json", "print the record as one JSON line")
     .addOption(liveOption());
-  const { output_dir, json, live: port, ...given } = parseCommand(command);
+  const { output_dir, json, live: port, resume, ...own } = parseCommand(command);
+  if (resume !== undefined) refuseBesideResume(command, ["json", "live"]);
   using live = openLive(port);
-  const { gpu, options, materials, dir } = await preparing(async () => {
-    const listeners = { signal, onMessage: (line: string) => console.error(line) };
-    const prepared = await prepareBakeoff(given, listeners);
+  const { gpu, options, materials, folder, continuing } = await preparing(async () => {
+    const say = (line: string) => console.error(line);
+    const listeners = { signal, onMessage: say };
+    const began = resume === undefined
+      ? undefined
+      : await readWork<BakeoffOptions, DataRecord>(resume, "bakeoff");
+    const prepared = await prepareBakeoff(began?.options ?? own, listeners, began?.data);
+    const { options, materials } = prepared;
+    if (began) checkUnchanged(began.data, materials.record, options.model_name);
     const gpu = await Gpu.open();
-    await checkBakeoff(gpu, prepared.options, prepared.materials, listeners);
-    return { gpu, ...prepared, dir: await newFolder(output_dir, shortName(given.model_name)) };
+    await checkBakeoff(gpu, options, materials, listeners);
+    if (resume !== undefined) {
+      const work = await continueWork<BakeoffState>(resume, "bakeoff", say);
+      await tellOtherAdapter(work.folder, gpu, say);
+      return { gpu, ...prepared, ...work };
+    }
+    const environment = environmentRecord(gpu);
+    const beginning = workBeginning({ options, data: materials.record, environment });
+    const folder = await RunFolder.create(output_dir, shortName(own.model_name), {
+      ...{ kind: "bakeoff", beginning, say },
+    });
+    return { gpu, ...prepared, ...beginWork<BakeoffState>(folder) };
   });
+  const { dir } = folder;
+  using _folder = folder;
   using _gpu = gpu;
   using progress = new Progress({ follower: live });
   progress.log(`adapter: ${gpu.info.name}`);
   let said = "";
-  try {
-    const onProgress = ({ what, done, total, soFar }: BakeoffProgress) => {
-      if (what !== said) progress.log(said = what);
-      live?.progress({ phase: what, step: done, total });
-      if (soFar) live?.show(() => renderBakeoff(soFar, total));
-    };
-    const [record, page] = await toTheEnd(live, signal, async () => {
-      const record = await bakeoff(gpu, options, materials, onProgress, signal);
-      await writeWhole(`${dir}/bakeoff.json`, toJson(record, 2) + "\n");
-      const page = await writeBakeoff(dir, record);
-      live?.show(() => renderBakeoff(record));
-      return [record, page];
-    }, { kept: `Its report is ${dir}/report.html.` });
-    if (json) return printJson({ folder: dir, ...record });
-    const { head, rows } = bakeoffRows(record);
-    console.log(
-      `${bakeoffVerdict(record)}\n\n${columns([head, ...rows], "").join("\n")}\n\n${page}`,
-    );
-  } catch (error) {
-    await Deno.remove(dir).catch(() => {}); // where nothing is in it yet
-    throw error;
-  }
+  const onProgress = ({ what, done, total, soFar }: BakeoffProgress) => {
+    if (what !== said) progress.log(said = what);
+    live?.progress({ phase: what, step: done, total });
+    if (soFar) live?.show(() => renderBakeoff(soFar, total));
+  };
+  const where = {
+    dir,
+    resume: shellCommand("deno task bakeoff --resume", [dir]),
+    shown: undefined,
+  };
+  const [record, page] = await carryThrough(where, { progress, live }, signal, async () => {
+    const record = await bakeoff(gpu, options, materials, onProgress, signal, continuing);
+    await writeWhole(`${dir}/bakeoff.json`, toJson(record, 2) + "\n");
+    const page = await writeBakeoff(dir, record);
+    await endWork(folder); // until here it can be continued
+    live?.show(() => renderBakeoff(record));
+    return [record, page];
+  });
+  if (json) return printJson({ folder: dir, ...record });
+  const { head, rows } = bakeoffRows(record);
+  console.log(
+    `${bakeoffVerdict(record)}\n\n${columns([head, ...rows], "").join("\n")}\n\n${page}`,
+  );
 });

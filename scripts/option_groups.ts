@@ -117,6 +117,15 @@ export function addRunOptions(command: AnyCommand): void {
     .addOption(liveOption());
 }
 
+/** Refuses options that `--resume` would not heed. @param beside Those that may stand beside it. */
+export function refuseBesideResume(command: AnyCommand, beside: readonly string[]): void {
+  const other = command.options.map((option) => option.attributeName())
+    .filter((name) => command.getOptionValueSource(name) === "cli")
+    .find((name) => !["resume", ...beside].includes(name));
+  if (other === undefined) return;
+  refuse(`${other} cannot be changed by --resume, which goes on with the run's own options`);
+}
+
 /**
  * Parses the command line of a run.
  *
@@ -143,12 +152,7 @@ export function parseRun<Options extends object>(
     ...(values.run_name !== undefined && { name: values.run_name as string }),
   };
   if (values.resume !== undefined) {
-    const other = command.options.map((option) => option.attributeName())
-      .filter((name) => command.getOptionValueSource(name) === "cli")
-      .find((name) => !["resume", "json", "live", ...beside].includes(name));
-    if (other) {
-      refuse(`${other} cannot be changed by --resume, which goes on with the run's own options`);
-    }
+    refuseBesideResume(command, ["json", "live", ...beside]);
     return { resume: values.resume as string, ...shared };
   }
   if (values.no_controls && command.getOptionValueSource("controls") === "cli") {

@@ -4,140 +4,84 @@
  * @module
  */
 import { resolve } from "node:path";
-import {
-  datasetConfigOption,
-  newCommand,
-  numberOption,
-  Option,
-  parseCommand,
-  preparing,
-  Progress,
-  runMain,
-  TEXT_HELP,
-  textColumnOption,
-  textOption,
-  wholeOption,
-} from "./cli.ts";
-import { liveOption, openLive, toTheEnd } from "./live.ts";
-import { writeWhole } from "../src/data/files.ts";
+import { preparing, Progress, runMain } from "./cli.ts";
+import { openLive } from "./live.ts";
+import { parsePretrain, pretrainOptions, type PretrainValues } from "./pretrain_command.ts";
+import { carryThrough } from "./run_task.ts";
+import { sha256, writeWhole } from "../src/data/files.ts";
 import { checkSavable, saveModel } from "../src/data/save_model.ts";
+import { WORK_MARK } from "../src/experiment/folder_mark.ts";
 import {
   checkPretraining,
   preparePretraining,
   pretrain,
+  type PretrainMaterials,
   type PretrainProgress,
 } from "../src/experiment/pretrain.ts";
+import type { PretrainState } from "../src/experiment/pretrain_state.ts";
+import { absoluteText, exists, tellOtherAdapter } from "../src/experiment/resume.ts";
 import { environmentRecord } from "../src/experiment/run.ts";
+import { RunFolder } from "../src/experiment/run_folder.ts";
+import {
+  beginWork,
+  continueWork,
+  endWork,
+  readWork,
+  type Work,
+  workBeginning,
+} from "../src/experiment/work_folder.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { type Pretraining, renderPretraining } from "../src/report/pretraining.ts";
+import { LockedError, lockHolder } from "../src/run/lock.ts";
+import { shellCommand } from "../src/shell.ts";
+
+/** Beside the folder that the model goes to, what an unfinished pretraining is continued from. */
+const UNFINISHED = ".unfinished";
+
+/** What must be the same where it continues. */
+interface PretrainData {
+  text_sha256: string;
+  tokenizer_sha256: string;
+}
 
 await runMain(async (signal) => {
-  // the flag's literal type is what types the parsed options
-  const whole = <const N extends string>(name: N, help: string, value: number, min = 1) =>
-    new Option(`--${name} <number>` as `--${N} <number>`, help)
-      .default(value).argParser(wholeOption(name, { min }));
-  const command = newCommand({
-    name: "deno task pretrain",
-    description: "Trains a byte-level BPE tokenizer and a GPT-2 from scratch on a text.",
-    after:
-      "The folder gets the model in Hugging Face's layout; FOLDER.training.json is the record. " +
-      "There are no checkpoints: Ctrl-C ends it for good.",
-  })
-    .addOption(
-      new Option(
-        "--text <text>",
-        TEXT_HELP.text,
-      )
-        .default("moby_dick").argParser(textOption("text")),
-    )
-    .addOption(datasetConfigOption())
-    .addOption(textColumnOption())
-    .addOption(
-      new Option("--output_dir <dir>", "where the model goes")
-        .default("pretrained").argParser(textOption("output_dir")),
-    )
-    .option("--overwrite", "replace a model that an earlier pretraining left in output_dir")
-    .addOption(whole("n_layer", "layers", 4))
-    .addOption(whole("n_head", "heads in a layer", 8))
-    .addOption(whole("n_embd", "channels", 128))
-    .addOption(whole("vocab_size", "tokens in the vocabulary", 1024, 257))
-    .addOption(whole("n_positions", "longest sequence", 128))
-    .addOption(whole("max_length", "tokens in a training sequence", 128))
-    .addOption(whole("batch_size", "sequences that are computed at once", 4))
-    .addOption(
-      whole("gradient_accumulation_steps", "such batches in a step, one after the other", 1),
-    )
-    .option("--recompute", "compute activations again in backward: less memory, more time", false)
-    .addOption(whole("steps", "optimizer steps", 4800))
-    .addOption(whole("eval_freq", "steps from one validation to the next", 200))
-    .addOption(whole("seed", "decides weights and batches", 1, 0))
-    .addOption(
-      new Option("--learning_rate <rate>", "highest learning rate")
-        .default(2e-3).argParser(numberOption("learning_rate", { above: 0, max: 1 })),
-    )
-    .addOption(
-      new Option("--weight_decay <weight>", "decoupled weight decay of matrices")
-        .default(0.3).argParser(numberOption("weight_decay", { min: 0 })),
-    )
-    .addOption(
-      new Option("--input_noise <share>", "input tokens replaced by others, against overfitting")
-        .default(0).argParser(numberOption("input_noise", { min: 0, below: 1 })),
-    )
-    .addOption(
-      new Option("--beta2 <number>", "Adam's decay rate of the second moment")
-        .default(0.99).argParser(numberOption("beta2", { min: 0, below: 1 })),
-    )
-    .addOption(
-      new Option("--initializer_range <number>", "standard deviation of fresh weights")
-        .default(0.05).argParser(numberOption("initializer_range", { above: 0, max: 1 })),
-    )
-    .option("--verbose", "tell what memory is for")
-    .addOption(liveOption());
-  const { live: port, ...o } = parseCommand(command);
+  const { live: port, verbose, resume, overwrite, ...given } = parsePretrain();
   using live = openLive(port);
-  const output = resolve(o.output_dir), recordFile = `${output}.training.json`;
-  const { gpu, options, materials } = await preparing(async () => {
+  const output_dir = resume?.replace(/\.unfinished[\\/]*$/, "") ?? given.output_dir;
+  const output = resolve(output_dir), recordFile = `${output}.training.json`;
+  const work = `${output_dir.replace(/(.)[\\/]+$/, "$1")}${UNFINISHED}`;
+  const say = (line: string) => console.error(line);
+  const { gpu, o, options, materials, folder, continuing } = await preparing(async () => {
+    const began = resume === undefined
+      ? undefined
+      : await readWork<PretrainValues, PretrainData>(work, "pretraining");
     await checkSavable(output);
-    if (!o.overwrite && await holdsModel(output)) {
-      throw new Deno.errors.AlreadyExists(
-        `${o.output_dir} holds a model: give another folder, or --overwrite`,
-      );
-    }
+    if (!began && !overwrite) await checkFree(output_dir, work);
     await checkRecord(recordFile);
-    const options = {
-      ...{ text: o.text, dataset_config: o.dataset_config, text_column: o.text_column },
-      sizes: { L: o.n_layer, NH: o.n_head, C: o.n_embd, V: o.vocab_size, T: o.n_positions },
-      batchSize: o.batch_size,
-      accumulate: o.gradient_accumulation_steps,
-      recompute: o.recompute,
-      maxLength: o.max_length,
-      steps: o.steps,
-      learningRate: o.learning_rate,
-      weightDecay: o.weight_decay,
-      inputNoise: o.input_noise,
-      beta2: o.beta2,
-      initializerRange: o.initializer_range,
-      evalFreq: o.eval_freq,
-      seed: o.seed,
-    };
-    const materials = await preparePretraining(options, {
-      signal,
-      onMessage: (line) => console.error(line),
-    });
+    const { output_dir: _, ...own } = given;
+    const o: PretrainValues = began?.options ?? { ...own, text: absoluteText(own.text) };
+    const options = pretrainOptions(o);
+    const materials = await preparePretraining(options, { signal, onMessage: say });
+    const data = await dataOf(materials);
+    if (began) checkSame(began.data, data);
     const gpu = await Gpu.open();
-    const say = (line: string) => console.error(line);
-    const listeners = { onMessage: say, ...(o.verbose && { onDetail: say }) };
+    const listeners = { onMessage: say, ...(verbose && { onDetail: say }) };
     await checkPretraining(gpu, options, materials, listeners);
-    return { gpu, options, materials };
+    const opened = began
+      ? await continueWork<PretrainState>(work, "pretraining", say)
+      : await beginAt(work, { options: o, data, environment: environmentRecord(gpu) });
+    if (began) await tellOtherAdapter(opened.folder, gpu, say);
+    return { gpu, o, options, materials, ...opened };
   });
   using _gpu = gpu;
+  using _folder = folder;
   using progress = new Progress({ follower: live });
   progress.log(`adapter: ${gpu.info.name}`);
   const environment = environmentRecord(gpu);
   const shown: Pretraining = {
-    ...{ options: o, environment, steps: o.steps, training: [], validation: [] },
+    ...{ options: { ...o, output_dir }, environment, steps: o.steps, training: [] },
+    validation: continuing.from ? [...continuing.from.state.validation] : [],
   };
-  live?.show(() => renderPretraining(shown));
   const onProgress = ({ step, loss, validation }: PretrainProgress) => {
     shown.training.push([step, loss]);
     if (validation !== undefined) shown.validation.push([step, validation]);
@@ -147,20 +91,76 @@ await runMain(async (signal) => {
       progress.log(`step ${step}: validation loss ${validation.toFixed(4)}`);
     }
   };
-  const record = await toTheEnd(live, signal, async () => {
-    const { model, record } = await pretrain(gpu, options, materials, onProgress, signal);
+  const where = {
+    dir: work,
+    resume: shellCommand("deno task pretrain --resume", [output_dir]),
+    shown: () => renderPretraining(shown),
+    kept: `The model is in ${output_dir}.`,
+  };
+  const record = await carryThrough(where, { progress, live }, signal, async () => {
+    const { model, record } = await pretrain(
+      ...[gpu, options, materials, onProgress, signal, continuing] as const,
+    );
     await saveModel(output, model);
     await writeWhole(recordFile, JSON.stringify(record, null, 2) + "\n");
+    await endWork(folder); // until here it can be continued
+    await Deno.remove(folder.dir).catch(() => {}); // where the user has put nothing into it
     shown.result = record;
     return record;
-  }, { kept: `The model is in ${o.output_dir}.` });
-  progress.stop();
+  });
   const { bigram, trigram } = record.ngram_test_losses;
   console.log(
     `test loss ${record.test_loss.toFixed(4)} nats per token ` +
-      `(bigram ${bigram.toFixed(4)}, trigram ${trigram.toFixed(4)}); model in ${o.output_dir}`,
+      `(bigram ${bigram.toFixed(4)}, trigram ${trigram.toFixed(4)}); model in ${output_dir}`,
   );
 });
+
+/** Makes the folder of a pretraining; what an earlier one left there goes. */
+async function beginAt(
+  dir: string,
+  begun: { options: PretrainValues; data: PretrainData; environment: unknown },
+): Promise<Work<PretrainState>> {
+  if (await exists(`${dir}/${WORK_MARK}`)) {
+    await endWork(await RunFolder.open(dir, { kind: "pretraining" }));
+  }
+  const beginning = workBeginning(begun);
+  return beginWork(await RunFolder.createAt(dir, { kind: "pretraining", beginning }));
+}
+
+async function dataOf({ record, tokenizerJson }: PretrainMaterials): Promise<PretrainData> {
+  const tokenizer_sha256 = await sha256(JSON.stringify(tokenizerJson));
+  return { text_sha256: record.sha256, tokenizer_sha256 };
+}
+
+function checkSame(before: PretrainData, now: PretrainData): void {
+  for (
+    const [key, what] of [["text_sha256", "text"], ["tokenizer_sha256", "vocabulary"]] as const
+  ) {
+    if (before[key] === now[key]) continue;
+    throw new TypeError(
+      `the ${what} is not what it was when the pretraining began: its hash has changed`,
+    );
+  }
+}
+
+/** Refuses a place that holds a model, or what a pretraining is continued from. */
+async function checkFree(output_dir: string, work: string): Promise<void> {
+  if (await exists(`${work}/${WORK_MARK}`)) {
+    const holder = await lockHolder(work);
+    if (holder) throw new LockedError(work, holder);
+    throw new Deno.errors.AlreadyExists(
+      `${work} holds a pretraining that was not finished: continue with ` +
+        `${
+          shellCommand("deno task pretrain --resume", [output_dir])
+        }, or begin anew with --overwrite`,
+    );
+  }
+  if (await holdsModel(resolve(output_dir))) {
+    throw new Deno.errors.AlreadyExists(
+      `${output_dir} holds a model: give another folder, or --overwrite`,
+    );
+  }
+}
 
 async function holdsModel(dir: string): Promise<boolean> {
   try {

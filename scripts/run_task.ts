@@ -58,21 +58,29 @@ export function integrationListeners(
  * Carries a run through.
  *
  * @param run.dir Its folder. @param run.resume The command that continues it.
- * @param run.shown What those see who look at it; the report of its folder unless given.
+ * @param run.shown What those see who look at it; the report of its folder unless given. Those of `undefined` see
+ * nothing until they are shown something.
+ * @param run.kept What they are told when it has ended; where its report is unless given.
  * @param told.live Who looks at it; they are told how it ended.
  * @param action The run; progress has stopped when it returns or throws.
  * @throws {DOMException} An AbortError that says how to go on, where Ctrl-C stopped it.
  */
 export async function carryThrough<Result>(
-  { dir, resume, shown = dir }: { dir: string; resume: string; shown?: LiveSource },
+  { dir, resume, kept = `Its report is ${dir}/report.html.`, ...own }: {
+    dir: string;
+    resume: string;
+    shown?: LiveSource | undefined;
+    kept?: string;
+  },
   { progress, live }: { progress: Progress; live: LiveServer | undefined },
   signal: AbortSignal,
   action: () => Promise<Result>,
 ): Promise<Result> {
-  live?.show(shown);
+  const shown = "shown" in own ? own.shown : dir;
+  if (shown !== undefined) live?.show(shown);
   try {
     return await toTheEnd(live, signal, action, {
-      kept: `Its report is ${dir}/report.html.`,
+      kept,
       again: resume,
     });
   } catch (error) {

@@ -4,8 +4,10 @@
  *
  * @module
  */
+import { batchWindows } from "../data/batches.ts";
+import type { Window } from "../gpt2/evaluate.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { leaveOneOut, leaveOneOutOf } from "../plasticity/leave_one_out.ts";
+import { leaveOneOutOf } from "../plasticity/leave_one_out.ts";
 import { PlasticModel } from "../plasticity/plastic_model.ts";
 import { chooseHeads } from "../plasticity/prune.ts";
 import { spearman } from "../plasticity/rank.ts";
@@ -17,9 +19,11 @@ import {
   STRATEGY_NAMES,
 } from "../plasticity/scores.ts";
 import { Random } from "../random.ts";
-import type { BakeoffRecord, BakeoffStrategy } from "../record.ts";
+import type { BakeoffRecord, BakeoffStrategy, DataRecord } from "../record.ts";
+import { type Continuing, Saving } from "../run/continuing.ts";
 import { tryAllocating } from "./allocate.ts";
 import { checkOptions, type ExperimentOptions } from "./options.ts";
+import { absoluteModel, absoluteText } from "./resume.ts";
 import { environmentRecord } from "./run.ts";
 import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
 
@@ -47,6 +51,14 @@ export type BakeoffOptions = Pick<
   | "seed"
 >;
 
+/** What a bake-off is continued from. */
+export interface BakeoffState {
+  /** Losses in the order in which they are measured, as many as there were. */
+  measured: number[];
+  /** Seconds spent. */
+  elapsed: number;
+}
+
 /** What is going on, in evaluations. */
 export interface BakeoffProgress {
   /** What is being measured. */
@@ -62,13 +74,20 @@ export interface BakeoffProgress {
 /**
  * Loads and checks what a bake-off works on.
  *
+ * @param began The `data.json` of the bake-off that is continued.
  * @throws {RangeError | TypeError} If an option is out of range, or model and text do not work out.
  */
 export async function prepareBakeoff(
   given: Partial<BakeoffOptions>,
   listeners: LoadListeners = {},
+  began?: DataRecord,
 ): Promise<{ options: BakeoffOptions; materials: Materials }> {
-  const options = checkOptions(given);
+  const checked = checkOptions(given);
+  const options = {
+    ...checked,
+    model_name: absoluteModel(checked.model_name),
+    text: absoluteText(checked.text),
+  };
   const { model_name, text, dataset_config, text_column } = options;
   const { max_length, batch_size, eval_tokens, seed } = options;
   return {
@@ -76,7 +95,7 @@ export async function prepareBakeoff(
       ...{ model_name, text, dataset_config, text_column },
       ...{ max_length, batch_size, eval_tokens, seed },
     },
-    materials: await loadMaterials(options, listeners),
+    materials: await loadMaterials(options, listeners, began),
   };
 }
 
@@ -103,6 +122,7 @@ export async function checkBakeoff(
  * removed by them, without retraining.
  *
  * @param signal Stops between evaluations.
+ * @param continuing Where it is saved now and then and when the signal stops it, and what it continues from.
  * @throws The signal's reason.
  */
 export async function bakeoff(
@@ -111,14 +131,31 @@ export async function bakeoff(
   { model, calibration, validation, record }: Materials,
   onProgress: (progress: BakeoffProgress) => void = () => {},
   signal?: AbortSignal,
+  continuing?: Continuing<BakeoffState>,
 ): Promise<BakeoffRecord> {
-  const started = performance.now();
+  const { measured: known = [], elapsed = 0 } = continuing?.from?.state ?? {};
+  const started = performance.now() - 1e3 * elapsed;
+  const measured: number[] = [];
   const { config } = model;
   const { L, NH, HS, C } = config;
   const shape = { B: options.batch_size, T: options.max_length };
   using plastic = new PlasticModel(gpu, config, model, shape);
   const { live, heads } = plastic.model;
   const { evaluator } = plastic.trainer;
+
+  const saving = new Saving(continuing, () => {
+    const all = [...measured, ...known.slice(measured.length)];
+    const state = { measured: all, elapsed: (performance.now() - started) / 1e3 };
+    return Promise.resolve({ step: all.length, state, tensors: [] });
+  }, signal);
+  /** The loss of the model as it is; where it was measured before, what was found then. */
+  const measure = async (windows: Iterable<Window>): Promise<number> => {
+    const loss = known[measured.length] ??
+      (await saving.during(() => evaluator.evaluate(windows, signal))).loss;
+    measured.push(loss);
+    await saving.point();
+    return loss;
+  };
 
   for (const [done, { inputs, targets }] of calibration.entries()) {
     signal?.throwIfAborted();
@@ -127,17 +164,19 @@ export async function bakeoff(
     await gpu.idle(); // so that a slow device can be stopped in between
   }
   const metrics = await plastic.headMetrics();
-  const { loss, lossWithout } = await leaveOneOut(
+  const { loss, lossWithout } = await leaveOneOutOf(
     plastic,
-    calibration,
+    batchWindows(calibration, evaluator.T),
     signal,
     (done, total) => onProgress({ what: `leaving out ${heads} heads, one by one`, done, total }),
+    measure,
   );
   const judged = await leaveOneOutOf(
     plastic,
     validation,
     signal,
     (done, total) => onProgress({ what: "the same on validation text", done, total }),
+    measure,
   );
   const projections = Array.from(
     { length: L },
@@ -154,7 +193,7 @@ export async function bakeoff(
         gates[layer * NH + head] = 0;
       }
       plastic.setGates(gates);
-      losses.push((await evaluator.evaluate(validation, signal)).loss);
+      losses.push(await measure(validation));
     }
     return losses;
   };

@@ -22,8 +22,10 @@ import { tuneMatmul } from "../kernels/tune.ts";
 import { learningRate } from "../optim/schedule.ts";
 import { Trainer } from "../optim/trainer.ts";
 import { Random } from "../random.ts";
+import { type Continuing, Saving } from "../run/continuing.ts";
 import { DivergedError } from "./lockstep.ts";
 import { planMemory, tellMemory } from "./memory_plan.ts";
+import { pretrainParts, type PretrainState, pretrainTensors } from "./pretrain_state.ts";
 import { type LoadListeners, loadParts, type PartsOptions, type TextRecord } from "./setup.ts";
 
 /** What to train, and for how long. */
@@ -194,6 +196,8 @@ const READ_EVERY = 10;
  * Trains the model.
  *
  * @param materials What {@linkcode preparePretraining} made of the same options.
+ * @param continuing Where it is saved now and then and when the signal stops it, and what it continues
+ * from: then it ends with the same bits as if it had not been stopped.
  * @returns The weights that did best on validation text, and the record of their making.
  * @throws {DivergedError} If the loss is not a number.
  */
@@ -203,15 +207,18 @@ export async function pretrain(
   { config, tokenizerJson: json, parts, record }: PretrainMaterials,
   onProgress: (progress: PretrainProgress) => void = () => {},
   signal?: AbortSignal,
+  continuing?: Continuing<PretrainState>,
 ): Promise<{ model: Model; record: PretrainRecord }> {
   const { batchSize: B, maxLength: T, steps, evalFreq, seed } = options;
   const { accumulate = 1, recompute = false } = options, inStep = B * accumulate;
-  const started = performance.now();
-  const noise = new Random(seed, 2);
+  const from = continuing?.from;
+  const started = performance.now() - 1e3 * (from?.state.elapsed ?? 0);
+  const noise = from ? Random.restore(from.state.noise) : new Random(seed, 2);
   const batches = new TrainBatches(parts.train, { B: inStep, T, seed });
 
   await tuneMatmul(gpu);
-  using model = new Gpt2(gpu, config, initWeights(config, seed));
+  const saved = from && pretrainParts(from.tensors, from.state.optimizer);
+  using model = new Gpt2(gpu, config, saved?.weights ?? initWeights(config, seed));
   const betas = [0.9, options.beta2] as const;
   const { weightDecay } = options;
   using trainer = new Trainer(model, { B, T, accumulate, recompute, betas, weightDecay });
@@ -222,40 +229,68 @@ export async function pretrain(
     decay: "cosine",
     floor: options.learningRate / 10,
   } as const;
-  const validation: [number, number][] = [];
-  let best = { loss: Infinity, step: 0, weights: await model.weights() };
-  let since = performance.now();
-  for (let step = 1; step <= steps; step++) {
-    const { inputs, targets } = batches.next();
-    for (let i = 0; i < inputs.length; i++) {
-      if (noise.next() >= options.inputNoise) continue;
-      const drawn = noise.int(parts.train.length);
-      inputs[i] = parts.train.subarray(drawn, drawn + 1)[0];
-    }
-    trainer.step(inputs, targets, { learningRate: learningRate(step - 1, schedule) });
-    const evaluates = step % evalFreq === 0 || step === steps;
-    if (step % READ_EVERY !== 0 && !evaluates) continue;
-    const results = await trainer.read();
-    const loss = results.reduce((sum, result) => sum + result.loss, 0) / results.length;
-    if (!Number.isFinite(loss)) {
-      throw new DivergedError(`The loss became ${loss} by step ${step}: try a lower learning_rate`);
-    }
-    const tokensPerSecond = results.length * inStep * T / (performance.now() - since) * 1e3;
+  const validation: [number, number][] = from?.state.validation ?? [];
+  let { step, loss } = from?.state ?? { step: 0, loss: NaN };
+  let best = {
+    ...(from?.state.best ?? { loss: Infinity, step: 0 }),
+    weights: saved?.best ?? await model.weights(),
+  };
+  if (from && saved) {
+    batches.restore(from.state.batches);
+    trainer.restore(saved.optimizer);
+  }
+  const saving = new Saving(continuing, async () => {
+    const optimizer = await trainer.state();
+    const state: PretrainState = {
+      ...{ step, loss, batches: batches.state, noise: noise.state, validation },
+      optimizer: { steps: optimizer.steps, measured: optimizer.measured },
+      best: best.step === 0 ? null : { loss: best.loss, step: best.step },
+      elapsed: (performance.now() - started) / 1e3,
+    };
+    return {
+      step,
+      state,
+      tensors: pretrainTensors(await model.weights(), optimizer, best.weights),
+    };
+  }, signal);
+
+  const begun = step;
+  const looksAt = (step: number) => step > 0 && (step % evalFreq === 0 || step === steps);
+  let since = performance.now(), tokensPerSecond = 0;
+  for (;;) {
     const progress: PretrainProgress = { step, loss, tokensPerSecond };
-    if (evaluates) {
+    if (looksAt(step) && validation.at(-1)?.[0] !== step) {
       const windows = evalWindows(parts.validation, T);
-      const { loss: held } = await trainer.evaluator.evaluate(windows, signal);
+      const { loss: held } = await saving.during(() => trainer.evaluator.evaluate(windows, signal));
       validation.push([step, held]);
       progress.validation = held;
       if (held < best.loss) best = { loss: held, step, weights: await model.weights() };
     }
-    onProgress(progress);
+    if (step > begun) onProgress(progress);
+    await saving.point();
+    if (step === steps) break;
     since = performance.now();
-    signal?.throwIfAborted();
+    do {
+      const { inputs, targets } = batches.next();
+      for (let i = 0; i < inputs.length; i++) {
+        if (noise.next() >= options.inputNoise) continue;
+        const drawn = noise.int(parts.train.length);
+        inputs[i] = parts.train.subarray(drawn, drawn + 1)[0];
+      }
+      trainer.step(inputs, targets, { learningRate: learningRate(step, schedule) });
+      step++;
+    } while (step % READ_EVERY !== 0 && !looksAt(step));
+    const results = await trainer.read();
+    loss = results.reduce((sum, result) => sum + result.loss, 0) / results.length;
+    if (!Number.isFinite(loss)) {
+      throw new DivergedError(`The loss became ${loss} by step ${step}: try a lower learning_rate`);
+    }
+    tokensPerSecond = results.length * inStep * T / (performance.now() - since) * 1e3;
   }
   using chosen = new Gpt2(gpu, config, best.weights);
   using judge = new Trainer(chosen, { B, T, recompute });
-  const { loss: testLoss } = await judge.evaluator.evaluate(evalWindows(parts.test, T), signal);
+  const windows = evalWindows(parts.test, T);
+  const { loss: testLoss } = await saving.during(() => judge.evaluator.evaluate(windows, signal));
   return {
     model: {
       config,

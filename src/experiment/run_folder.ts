@@ -4,37 +4,23 @@
  * @module
  */
 import { basename, join } from "node:path";
-import denoJson from "../../deno.json" with { type: "json" };
-import { naming, parseJson, sha256, writeWhole } from "../data/files.ts";
+import { naming, sha256, writeWhole } from "../data/files.ts";
 import { hubModelName } from "../data/hub_models.ts";
 import type { TensorToWrite } from "../gpt2/safetensors.ts";
-import { type AboutRun, headCsvHeader, RUN_MARK, type RunKind } from "../record.ts";
+import { type AboutRun, headCsvHeader } from "../record.ts";
 import { readCheckpoint, type SavedCheckpoint, writeCheckpoint } from "../run/checkpoint_files.ts";
 import { type FolderLock, LOCK_FILE, LockedError, lockFolder } from "../run/lock.ts";
 import { toJson } from "../json.ts";
 import { clearLeftOvers } from "../run/left_overs.ts";
 import { checkLogs, cutLogs, stampLogs } from "../run/logs.ts";
 import { DamagedError } from "../run/sealed.ts";
-
-/** Records that grow line by line. */
-export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
-
-/** One of {@linkcode LOGS}. */
-export type Log = typeof LOGS[number];
-
-const FORMAT = 1;
+import { type FolderKind, type Log, logsOf, markOf, newMark, readMark } from "./folder_mark.ts";
 
 /** How files that were not written to their end are called, after their names. */
 const LEFT_OVER = /\.tmp-[0-9a-f-]+$/;
 
 /** What a run begins with: JSON files by their names, which do not change afterwards. */
 export type Beginning = Readonly<Record<string, unknown>>;
-
-/** The file that marks a folder, as it was read. */
-interface Mark {
-  /** Its hash. */
-  hash: string;
-}
 
 /**
  * Makes a new folder named by the time, inside `parent`.
@@ -73,7 +59,7 @@ export function shortName(model: string): string {
 /** How a run's folder is made, or opened. */
 export interface FolderSetting {
   /** Which kind of run it is for; `experiment` unless given. */
-  kind?: RunKind;
+  kind?: FolderKind;
   /** What the run begins with. */
   beginning?: Beginning;
   /** What its mark says about it. */
@@ -105,24 +91,29 @@ const held = new Map<string, RunFolder>();
 export class RunFolder implements Disposable {
   /** Its path. */
   readonly dir: string;
+  readonly #kind: FolderKind;
   readonly #key: string;
   readonly #lock: FolderLock;
   #mark = "";
   #working = 0;
 
-  private constructor(dir: string, key: string, lock: FolderLock) {
+  private constructor(dir: string, kind: FolderKind, key: string, lock: FolderLock) {
     this.dir = dir;
+    this.#kind = kind;
     this.#key = key;
     this.#lock = lock;
     held.set(key, this);
   }
 
   /** @throws {LockedError} If another process, or an object of this one that is at work, has it. */
-  static async #locked(dir: string, say?: (line: string) => void): Promise<RunFolder> {
+  static async #locked(
+    dir: string,
+    { kind = "experiment", say }: Omit<FolderSetting, "beginning">,
+  ): Promise<RunFolder> {
     const key = await Deno.realPath(dir);
     const here = held.get(key);
     if (here && here.#working === 0) here.dispose();
-    return new RunFolder(dir, key, await lockFolder(dir, say));
+    return new RunFolder(dir, kind, key, await lockFolder(dir, say));
   }
 
   /**
@@ -168,10 +159,10 @@ export class RunFolder implements Disposable {
   static async create(
     parent: string,
     name: string,
-    { kind = "experiment", beginning = {}, about, say }: FolderSetting = {},
+    { beginning = {}, about, ...setting }: FolderSetting = {},
   ): Promise<RunFolder> {
-    const folder = await RunFolder.#locked(await newFolder(parent, name), say);
-    return await folder.#begin(kind, beginning, about);
+    const folder = await RunFolder.#locked(await newFolder(parent, name), setting);
+    return await folder.#begin(beginning, about);
   }
 
   /**
@@ -183,13 +174,14 @@ export class RunFolder implements Disposable {
    */
   static async createAt(
     dir: string,
-    { kind = "experiment", beginning = {}, about, say }: FolderSetting = {},
+    { beginning = {}, about, ...setting }: FolderSetting = {},
   ): Promise<RunFolder> {
+    const { kind = "experiment" } = setting;
     let folder: RunFolder | undefined;
-    const own = new Set([LOCK_FILE, RUN_MARK, ...LOGS, ...Object.keys(beginning)]);
+    const own = new Set([LOCK_FILE, markOf(kind), ...logsOf(kind), ...Object.keys(beginning)]);
     try {
       await Deno.mkdir(dir, { recursive: true });
-      folder = await RunFolder.#locked(dir, say);
+      folder = await RunFolder.#locked(dir, setting);
       for await (const { name } of Deno.readDir(dir)) {
         if (!own.has(name.replace(LEFT_OVER, ""))) throw new Error(`it holds ${name} already`);
       }
@@ -200,11 +192,11 @@ export class RunFolder implements Disposable {
         `${dir} cannot become a run's folder: ${(error as Error).message}; name another`,
       );
     }
-    return await folder.#begin(kind, beginning, about);
+    return await folder.#begin(beginning, about);
   }
 
   /** Writes what a run begins with; the mark comes last, so that a marked folder has all of it. */
-  async #begin(kind: RunKind, beginning: Beginning, about: AboutRun = {}): Promise<this> {
+  async #begin(beginning: Beginning, about: AboutRun = {}): Promise<this> {
     return await releasing(this, async () => {
       await clearLeftOvers(this.dir);
       const hashes: Record<string, string> = {};
@@ -213,11 +205,8 @@ export class RunFolder implements Disposable {
         hashes[name] = await sha256(await Deno.readFile(this.path(name)));
       }
       await this.restart();
-      const created = new Date().toISOString();
-      const pollard = denoJson.version;
-      const mark = { format: FORMAT, kind, created, pollard, ...about, sha256: hashes };
-      await this.writeJson(RUN_MARK, mark);
-      this.#mark = (await RunFolder.#readMark(this.dir, kind)).hash;
+      await this.writeJson(markOf(this.#kind), newMark(this.#kind, hashes, about));
+      this.#mark = await readMark(this.dir, this.#kind);
       return this;
     });
   }
@@ -231,12 +220,13 @@ export class RunFolder implements Disposable {
    */
   static async open(
     dir: string,
-    { kind = "experiment", say }: Omit<FolderSetting, "beginning"> = {},
+    setting: Omit<FolderSetting, "beginning"> = {},
   ): Promise<RunFolder> {
-    await RunFolder.#readMark(dir, kind); // before a file is made in it
-    const folder = await RunFolder.#locked(dir, say);
+    const { kind = "experiment" } = setting;
+    await readMark(dir, kind); // before a file is made in it
+    const folder = await RunFolder.#locked(dir, setting);
     return await releasing(folder, async () => {
-      folder.#mark = (await RunFolder.#readMark(dir, kind)).hash;
+      folder.#mark = await readMark(dir, kind);
       await clearLeftOvers(dir);
       return folder;
     });
@@ -247,49 +237,8 @@ export class RunFolder implements Disposable {
    *
    * @throws As {@linkcode RunFolder.open} does.
    */
-  static async check(dir: string, kind: RunKind = "experiment"): Promise<void> {
-    await RunFolder.#readMark(dir, kind);
-  }
-
-  static async #readMark(dir: string, kind: RunKind): Promise<Mark> {
-    const file = join(dir, RUN_MARK);
-    let bytes: Uint8Array;
-    try {
-      bytes = await Deno.readFile(file);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
-        throw error;
-      }
-      throw new TypeError(
-        `${dir} is not a folder that a run of Pollard made: it has no ${RUN_MARK}`,
-      );
-    }
-    const mark = parseJson(bytes, file);
-    const { format, kind: made = "experiment", sha256: hashes = {} } = (mark ?? {}) as {
-      format?: number;
-      kind?: RunKind;
-      sha256?: Record<string, string>;
-    };
-    if (format !== FORMAT) {
-      throw new TypeError(`${dir} was made by another version of Pollard: ${JSON.stringify(mark)}`);
-    }
-    if (made !== kind) {
-      const task = made === "integration" ? "integrate" : made;
-      throw new TypeError(`${dir} is the folder of an ${made}: continue it by deno task ${task}`);
-    }
-    for (const [name, hash] of Object.entries(hashes)) {
-      const path = join(dir, name);
-      const now = await Deno.readFile(path).catch((error) => {
-        throw new TypeError(`what the run began with cannot be read: ${error.message}`);
-      });
-      if (await sha256(now) !== hash) {
-        throw new TypeError(
-          `${path} is not what it was when the run began: its hash has changed; ` +
-            "put it back, or begin another run",
-        );
-      }
-    }
-    return { hash: await sha256(bytes) };
+  static async check(dir: string, kind: FolderKind = "experiment"): Promise<void> {
+    await readMark(dir, kind);
   }
 
   /** Path of something in the folder. */
@@ -335,7 +284,7 @@ export class RunFolder implements Disposable {
     const path = this.path("checkpoints", label);
     await writeCheckpoint(
       path,
-      { state, logs: await stampLogs(this.dir, LOGS), run: this.#mark },
+      { state, logs: await stampLogs(this.dir, logsOf(this.#kind)), run: this.#mark },
       tensors,
     );
     return path;
@@ -387,7 +336,7 @@ export class RunFolder implements Disposable {
     const saved = await readCheckpoint<State>(this.path("checkpoints", label));
     if (saved.run !== undefined && saved.run !== this.#mark) {
       throw new TypeError(
-        `${this.path(RUN_MARK)} is not what it was when ${saved.path} was saved: ` +
+        `${this.path(markOf(this.#kind))} is not what it was when ${saved.path} was saved: ` +
           "one of them has changed, or is another run's",
       );
     }
@@ -445,13 +394,42 @@ export class RunFolder implements Disposable {
   }
 
   /**
+   * Saves a checkpoint of work that is counted in steps, and keeps the two newest.
+   *
+   * @internal
+   */
+  async saveStep<State>(
+    step: number,
+    state: State,
+    tensors: readonly TensorToWrite[],
+  ): Promise<void> {
+    await this.saveCheckpoint(`step-${String(step).padStart(7, "0")}`, state, tensors);
+    await this.keepCheckpoints((await this.checkpoints()).slice(-2));
+  }
+
+  /**
+   * Removes what the folder was continued from, once its work is done, and lets others write to it.
+   *
+   * @param names What it began with. @internal
+   */
+  async clear(names: readonly string[]): Promise<void> {
+    this.#checkHeld();
+    for (const name of [markOf(this.#kind), ...names, "checkpoints"]) {
+      await Deno.remove(this.path(name), { recursive: true }).catch((error) => {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      });
+    }
+    this.dispose();
+  }
+
+  /**
    * Starts the logs anew: for a run that was killed before its first checkpoint.
    *
    * @internal
    */
   async restart(): Promise<void> {
     this.#checkHeld();
-    for (const log of LOGS) {
+    for (const log of logsOf(this.#kind)) {
       await Deno.writeTextFile(this.path(log), log === "heads.csv" ? headCsvHeader() : "");
     }
   }

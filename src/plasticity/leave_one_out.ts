@@ -15,6 +15,9 @@ export interface LeftOut {
   lossWithout: Float32Array;
 }
 
+/** Evaluates the model as it is. @returns Nats per token. */
+export type Measure = (windows: Iterable<Window>) => Promise<number>;
+
 /**
  * Evaluates the model with every live head left out in turn, the others as they are: an evaluation
  * for each live head, and one more.
@@ -34,25 +37,31 @@ export async function leaveOneOut(
   return await leaveOneOutOf(plastic, windows, signal, onHead);
 }
 
-/** The same, on windows of text, which are gone through once for each head. */
+/**
+ * The same, on windows of text, which are gone through once for each head.
+ *
+ * @param measure Evaluates the model as it is; by the evaluator unless given.
+ */
 export async function leaveOneOutOf(
   plastic: PlasticModel,
   windows: Iterable<Window>,
   signal?: AbortSignal,
   onHead: (done: number, total: number) => void = () => {},
+  measure: Measure = async (windows) =>
+    (await plastic.trainer.evaluator.evaluate(windows, signal)).loss,
 ): Promise<LeftOut> {
-  const { model, trainer: { evaluator }, config: { NH }, effectiveGates: gates } = plastic;
+  const { model, config: { NH }, effectiveGates: gates } = plastic;
   const lossWithout = new Float32Array(gates.length).fill(NaN);
   let done = 0;
   try {
-    const { loss } = await evaluator.evaluate(windows, signal);
+    const loss = await measure(windows);
     for (const [layer, heads] of model.live.entries()) {
       for (const head of heads) {
         onHead(done++, model.heads);
         const without = gates.slice();
         without[layer * NH + head] = 0;
         model.setGates(without);
-        lossWithout[layer * NH + head] = (await evaluator.evaluate(windows, signal)).loss;
+        lossWithout[layer * NH + head] = await measure(windows);
       }
     }
     return { loss, lossWithout };
