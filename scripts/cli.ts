@@ -21,6 +21,8 @@ import { EMBEDDED_MODEL } from "../src/experiment/options.ts";
 import { Command, CommanderError, Option } from "./deps.ts";
 import { showingDownloads } from "./downloads.ts";
 import { readEnv } from "./env.ts";
+import { fitHelp } from "./help.ts";
+import { meantOption, withDashes } from "./option_names.ts";
 import { listenToSignals } from "./signals.ts";
 import { toJson } from "../src/json.ts";
 export { Option };
@@ -59,7 +61,7 @@ export function newCommand({ name, description, after }: CommandText): Command {
     .version(denoJson.version, "--version", "print the version")
     .showHelpAfterError("(--help lists the options)")
     .exitOverride();
-  if (after) command.addHelpText("after", "\n" + after);
+  fitHelp(command, after);
   return command;
 }
 
@@ -80,9 +82,13 @@ export function parseCommand<C extends AnyCommand>(
   command: C,
   args: readonly string[] = Deno.args,
 ): ReturnType<C["opts"]> {
+  optionNames = command.options.map((option) => option.long?.slice(2) ?? "").filter(Boolean);
   preparing(() => command.parse(withUnderscores(command, args), { from: "user" }));
   return command.opts();
 }
+
+/** The options of the command that this process runs: a process runs one. */
+let optionNames: readonly string[] = [];
 
 /**
  * Spells options as the command does, where they are written with dashes; values stay as they are.
@@ -100,8 +106,9 @@ function withUnderscores(command: AnyCommand, args: readonly string[]): string[]
     if (args[i] === "--") return [...out, ...args.slice(i)];
     const arg = args[i].startsWith("--") ? spell(args[i]) : args[i];
     out.push(arg);
-    const option = known.get(arg);
-    if (!option?.required || i + 1 === args.length) continue;
+    if (/^--./.test(arg)) checkKnown(command, arg, known);
+    const option = known.get(arg.split("=")[0]);
+    if (!option?.required || arg.includes("=") || i + 1 === args.length) continue;
     if (known.has(spell(args[i + 1]).split("=")[0])) {
       command.error(`error: option '${option.flags}' argument missing`, {
         code: "commander.optionMissingArgument",
@@ -110,6 +117,28 @@ function withUnderscores(command: AnyCommand, args: readonly string[]): string[]
     out.push(args[++i]);
   }
   return out;
+}
+
+/** Refuses an option that the command does not have, with the one that was meant. */
+function checkKnown(
+  command: AnyCommand,
+  arg: string,
+  known: ReadonlyMap<string | undefined, { required: boolean; optional: boolean }>,
+): void {
+  const flag = arg.split("=")[0];
+  if (known.has(arg) || flag === "--help") return;
+  const option = known.get(flag);
+  if (option !== undefined) {
+    if (option.required || option.optional) return;
+    command.error(`error: option '${flag}' takes no value: ${arg}`, {
+      code: "commander.excessArguments",
+    });
+  }
+  const meant = meantOption(flag.slice(2).replaceAll("-", "_"), [...optionNames, "help"]);
+  command.error(
+    `error: unknown option '${flag}'${meant === undefined ? "" : `; did you mean --${meant}?`}`,
+    { code: "commander.unknownOption" },
+  );
 }
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -233,9 +262,14 @@ export function reportError(
     return { code: stopped, message: error.message };
   }
   const colors = !Deno.noColor && Deno.stderr.isTerminal();
-  const said = debug ? Deno.inspect(error, { colors }) : `${error.name}: ${error.message}`;
+  const mistake = !isInputError(error) && isMistake(error);
+  const said = debug
+    ? Deno.inspect(error, { colors })
+    : mistake
+    ? `${error.name}: ${error.message}`
+    : withDashes(error.message || error.name, optionNames);
   if (isInputError(error)) return { code: 2, message: said };
-  if (debug || !isMistake(error)) return { code: 1, message: said };
+  if (debug || !mistake) return { code: 1, message: said };
   const advice =
     "This is a mistake in Pollard, not in what you gave it. POLLARD_DEBUG=1 shows where.";
   return { code: 1, message: `${said}\n${advice}` };

@@ -34,7 +34,7 @@ const AFTER =
 window scored count. A smaller stride gives tokens more context: lower loss, more time.
 
 Examples:
-  deno task evaluate --text_file moby_dick    # all of it, also what the embedded model learned from
+  deno task evaluate --text_file moby_dick
   deno task evaluate --model_name runs/RUN/model --text_file my.txt --stride 64 --json`;
 
 await runMain(async (signal) => {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { didYouMean } from "./nearest.ts";
 
 /** What a number must be; what is not named is free, but it is always finite. */
 export interface NumberRange {
@@ -48,7 +49,18 @@ export function checkNumber(
   if (good) return value;
   // a text that looks like the number it should be is told by its quotes
   const shown = typeof value === "string" ? JSON.stringify(value) : given;
-  throw new RangeError(`${name} must be ${describeRange(range)}: ${shown}`);
+  const told = whole && Math.abs(value as number) > Number.MAX_SAFE_INTEGER
+    ? { max: Number.MAX_SAFE_INTEGER, ...range }
+    : range;
+  throw new RangeError(
+    `${name} must be ${describeRange(told)}: ${shown}${asShare(value, range)}`,
+  );
+}
+
+/** What a percentage is as a share, if one was given for a share. */
+function asShare(value: unknown, { max }: NumberRange): string {
+  if (max !== 1 || typeof value !== "number" || !(value > 2 && value <= 100)) return "";
+  return `; for ${value} % give ${Number((value / 100).toPrecision(12))}`;
 }
 
 /** A range in words: `between 0 and 1`, `a whole number, 1 or more`, `above 0 and at most 1`. */
@@ -79,7 +91,9 @@ export function checkChoice<const C extends string>(
   choices: readonly C[],
 ): C {
   if (!choices.includes(value as C)) {
-    throw new TypeError(`${name} must be one of ${choices.join(", ")}: ${value}`);
+    throw new TypeError(
+      `${name} must be one of ${choices.join(", ")}: ${value}${didYouMean(String(value), choices)}`,
+    );
   }
   return value as C;
 }

@@ -158,12 +158,12 @@ Deno.test("experiment: a bad command line is named, with a suggestion", () => {
   const bad: [string[], RegExp][] = [
     [
       ["--prunning-level", "1"],
-      /unknown option '--prunning-level'\n\(Did you mean --pruning_level/,
+      /unknown option '--prunning-level'; did you mean --pruning_level\?/,
     ],
     [["--cycles"], /option '--cycles <number>' argument missing/],
     [["--text", "--no-controls"], /option '--text <text>' argument missing/],
     [["gpt2"], /too many arguments.*gpt2/],
-    [["--json=3"], /unknown option '--json=3'/],
+    [["--json=3"], /option '--json' takes no value: --json=3/],
     [["-x"], /unknown option '-x'/],
   ];
   for (const [args, message] of bad) {

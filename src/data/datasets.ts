@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "node:path";
+import { didYouMean } from "../nearest.ts";
 import { hubSnapshot } from "./hub.ts";
 import type { SplitName } from "./parts.ts";
 
@@ -56,7 +57,9 @@ export function pickConfig(
   const known = Object.keys(configs);
   const picked = config ?? named ?? known[0];
   if (!known.includes(picked)) {
-    throw new TypeError(`dataset_config must be one of ${known.join(", ")}: ${picked}`);
+    throw new TypeError(
+      `dataset_config must be one of ${known.join(", ")}: ${picked}${didYouMean(picked, known)}`,
+    );
   }
   if (named !== undefined && picked !== named) {
     throw new TypeError(`dataset_config ${picked} does not fit the text ${named}: leave one out`);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { dirname } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { isSystemError } from "../errors.ts";
 import type { ByteSource } from "../gpt2/safetensors.ts";
 
@@ -94,7 +94,7 @@ export async function readJson(path: string): Promise<unknown> {
     bytes = await readWhole(path);
   } catch (cause) {
     if (!(cause instanceof Deno.errors.NotFound)) throw cause;
-    throw new Deno.errors.NotFound(`no file at ${path}`, { cause });
+    throw new Deno.errors.NotFound(`no file at ${resolve(path)}`, { cause });
   }
   return parseJson(bytes, path);
 }
@@ -175,4 +175,18 @@ export async function isFile(path: string): Promise<boolean> {
 /** Whether there is a folder at a path; what cannot be looked at is none. */
 export async function isFolder(path: string): Promise<boolean> {
   return (await Deno.stat(path).catch(() => undefined))?.isDirectory ?? false;
+}
+
+/** Paths beside one that is not there, as it is written: one of them may have been meant. */
+export async function beside(path: string): Promise<string[]> {
+  const folder = dirname(path), begin = path.slice(0, path.length - basename(path).length);
+  const names: string[] = [];
+  try {
+    for await (const { name } of Deno.readDir(folder)) {
+      if (names.push(begin + name) > 1000) break;
+    }
+  } catch {
+    // what cannot be listed has nothing to offer
+  }
+  return names;
 }

@@ -5,8 +5,10 @@
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { memorySource, openFile, type OpenSource, readWhole } from "./files.ts";
+import { didYouMean } from "../nearest.ts";
+import { beside, memorySource, openFile, type OpenSource, readWhole } from "./files.ts";
 import { LOOKED_FOR, refuseLfsPointer } from "./formats.ts";
+import { HUB_MODEL_NAMES } from "./hub_models.ts";
 import { asUrl } from "./paths.ts";
 import { fetchPage } from "./web.ts";
 
@@ -44,7 +46,8 @@ export async function openFolder(dir: string | URL): Promise<Folder> {
     throw new Deno.errors.NotFound(
       `no folder at ${resolve(path)}: ` +
         "give one that holds config.json, model.safetensors and tokenizer.json, " +
-        "or a model of the hub: gpt2, distilgpt2, owner/name",
+        "or a model of the hub: gpt2, distilgpt2, owner/name" +
+        didYouMean(path, ["embedded", ...HUB_MODEL_NAMES, ...await beside(path)]),
     );
   }
   if (!info.isDirectory) throw new TypeError(`${path} is a file: give the folder that holds it`);

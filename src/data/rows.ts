@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { didYouMean } from "../nearest.ts";
 import type { Reading } from "./utf8.ts";
 
 /** Reads the texts of a column, a group of rows at once. */
@@ -26,7 +27,9 @@ export function noColumn(where: string, column: string, names: readonly string[]
   const more = names.length > NAMED ? `, and ${names.length - NAMED} more` : "";
   return new TypeError(
     `${where} has no column ${column}: it has ` +
-      (names.length > 0 ? `${some.join(", ")}${more}; name one of them as text_column` : "none"),
+      (names.length > 0
+        ? `${some.join(", ")}${more}; name one of them as text_column${didYouMean(column, names)}`
+        : "none"),
   );
 }
 

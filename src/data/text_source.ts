@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { didYouMean } from "../nearest.ts";
 import { DATASETS, fetchDataset, type HubCommit, pickConfig } from "./datasets.ts";
 import { mobyDick } from "./deps.ts";
 import { NAMED_TEXTS, namedText } from "./named_texts.ts";
 import { type SplitName, SPLITS } from "./parts.ts";
-import { isFolder } from "./files.ts";
+import { beside, isFolder } from "./files.ts";
 import { memoryText, ROW_ENDINGS, type TextFile, textFile } from "./text_files.ts";
 
 /** A text that was found, and not read yet. */
@@ -106,10 +107,13 @@ async function findText(name: string, options: TextOptions): Promise<TextSource>
       if (config && await isFolder(name)) {
         throw new Deno.errors.NotFound(`${name} has no folder ${config}`, { cause });
       }
+      const names = [...Object.keys(EMBEDDED), ...Object.keys(NAMED_TEXTS), ...DATASETS.keys()];
       throw new Deno.errors.NotFound(
-        `no text called ${name}: give the path of a text, JSON, CSV, TSV or Parquet file, or one of ${
-          [...Object.keys(EMBEDDED), ...Object.keys(NAMED_TEXTS), ...DATASETS.keys()].join(", ")
-        }`,
+        `no text called ${name}, and no file at ${
+          resolve(name)
+        }: give the path of a text, JSON, CSV, ` +
+          `TSV or Parquet file, or one of ${names.join(", ")}` +
+          didYouMean(name, [...names, ...await beside(name)]),
         { cause },
       );
     }

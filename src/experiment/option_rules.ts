@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { didYouMean } from "../nearest.ts";
 import { checkChoice, checkNumber, type NumberRange } from "../ranges.ts";
 
 /** What a value must be. */
@@ -41,7 +42,10 @@ export function completeOptions<Options extends object>(
   const complete = { ...defaults } as Record<string, unknown>;
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(rules, name)) {
-      throw new TypeError(`Unknown option: ${name}; there are ${Object.keys(rules).join(", ")}`);
+      const names = Object.keys(rules);
+      throw new TypeError(
+        `Unknown option: ${name}; there are ${names.join(", ")}${didYouMean(name, names)}`,
+      );
     }
     if (value !== undefined) complete[name] = value;
   }
