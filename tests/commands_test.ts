@@ -234,7 +234,7 @@ const REFUSED: [string, string[], RegExp][] = [
   [
     "evaluate",
     ["--text_file", fixtureUrl("texts/rows-snappy.parquet").pathname, "--text_column", "body"],
-    /has no column body: it has id, text, same, maybe, words; name one of them as text_column/,
+    /has no column body: it has id, text, same, maybe, words; name one of them as --text_column/,
   ],
   ["generate", ["--max_new_tokens", "500"], /max_new_tokens must be at most \d+/],
   ["generate", ["--temperature", "-1"], /temperature/],
@@ -271,7 +271,7 @@ const REFUSED: [string, string[], RegExp][] = [
   [
     "pretrain",
     ["--batch_size", "600"],
-    /600 x 128 tokens at once are too many.*what fits: batch_size 256/,
+    /600 x 128 tokens at once are too many.*what fits: --batch_size 256/,
   ],
   ["report", ["nowhere"], /nowhere/],
   ["report", ["nowhere", "elsewhere"], /nowhere: there is no such folder/],
@@ -306,11 +306,11 @@ const REFUSED: [string, string[], RegExp][] = [
     ["--model", "embedded", "--sequence-length", "999"],
     /at most the model's 128 positions long: 999/,
   ],
-  ["upgrayedd", ["--json-config", "none.json"], /no file at none\.json/],
+  ["upgrayedd", ["--json-config", "none.json"], /no file at .*none\.json/],
   [
     "bakeoff",
     ["--batch_size", "600"],
-    /600 x 64 tokens at once are too many.*what fits: batch_size 512/,
+    /600 x 64 tokens at once are too many.*what fits: --batch_size 512/,
   ],
   ["bakeoff", ["--max_length", "999"], /at most the model's 128 positions long: 999 tokens/],
 ];

@@ -40,7 +40,8 @@ Deno.test("help: paragraphs, tables and commands are broken, each in its way", (
     "",
     "  deno task x \\",
     "      --alpha 1 \\",
-    "      --beta 2 --gamma 3",
+    "      --beta 2 \\",
+    "      --gamma 3",
   ]);
 });
 
@@ -140,4 +141,17 @@ Deno.test("values: percentages, large numbers and near words are told", () => {
   assert.throws(() => checkChoice("strategy", "magnitud", ["magnitude", "random"]), {
     message: "strategy must be one of magnitude, random: magnitud; did you mean magnitude?",
   });
+});
+
+Deno.test("deno task: every task is described in a line", async () => {
+  const { stderr, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "--config", new URL("../deno.json", import.meta.url).pathname],
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = new TextDecoder();
+  const listed = text.decode(stdout) + text.decode(stderr);
+  for (const [task, { description }] of Object.entries(denoJson.tasks)) {
+    assert.ok(description.length > 0 && description.length <= 76, `${task}: ${description}`);
+    assert.ok(listed.includes(`// ${description}`), `${task} is not described in:\n${listed}`);
+  }
 });
