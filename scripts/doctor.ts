@@ -5,6 +5,7 @@
  * @module
  */
 import { newCommand, parseCommand, printJson, runMain } from "./cli.ts";
+import { describeAdapters, findAdapters } from "./doctor_all.ts";
 import { advise, examine, type Findings, type LimitFact, mib } from "./doctor_facts.ts";
 
 const AFTER =
@@ -17,6 +18,7 @@ Exit code 2 where there is no adapter that Pollard can run on.
 Examples:
   deno task doctor
   deno task doctor --json
+  deno task doctor --all
   DENO_WEBGPU_BACKEND=gl deno task doctor`;
 
 /** Makers by the numbers that the runtime gives: of the PCI registry, or of Vulkan's own. */
@@ -121,14 +123,25 @@ function wrap(text: string, width = 96): string[] {
 
 if (import.meta.main) {
   await runMain(async () => {
-    const { json } = parseCommand(
+    const { json, all } = parseCommand(
       newCommand({
         name: "deno task doctor",
         description: "Says what Pollard will run on, how fast it is, and what to do where it is " +
           "slow or missing.",
         after: AFTER,
-      }).option("--json", "print one JSON line"),
+      })
+        .option(
+          "--all",
+          "list every adapter that can be found, and how to choose it; measure nothing",
+        )
+        .option("--json", "print one JSON line"),
     );
+    if (all) {
+      const found = await findAdapters();
+      if (json) printJson(found);
+      else console.log(describeAdapters(found).join("\n"));
+      return found.adapters.length > 0 ? 0 : 2;
+    }
     const found = await examine(undefined, (line) => console.error(line));
     const advice = advise(found);
     if (json) printJson({ ...found, advice });

@@ -252,6 +252,8 @@ export interface Sample {
 export interface EnvironmentRecord {
   /** The adapter's name as the driver gives it. */
   adapter: string;
+  /** The adapter's maker: a number of the PCI registry, or of Vulkan's own. Older runs do not have it. */
+  vendor?: string;
   /** What the adapter's name and identifiers say of the driver; WebGPU reports no version. */
   driver: string;
   /** `DENO_WEBGPU_BACKEND`, where it was set: `vulkan`, `gl`, ... */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe } from "../scripts/doctor.ts";
+import { describeAdapters, findAdapters, parseVulkanList } from "../scripts/doctor_all.ts";
 import { advise, examine, type Findings } from "../scripts/doctor_facts.ts";
 import { measureMatmul } from "../scripts/measure.ts";
 import { measureFence } from "../src/gpu/fence.ts";
@@ -90,6 +91,39 @@ Deno.test("doctor: measures the adapter at hand", async () => {
   assert.ok(repeats >= 1);
   assert.ok(Math.abs(gflops - 2 * 65 * 132 * 68 / (ms * 1e6)) < 1e-9);
   assert.equal(gpu.bytes, before);
+});
+
+Deno.test("doctor: --all reads the list of Vulkan devices, and says which are alike", () => {
+  const text = `selectable devices:
+  GPU 0: 10de:2330 "NVIDIA H100 80GB HBM3" discrete GPU 0000:1b:00.0
+  GPU 1: 10de:2330 "NVIDIA H100 80GB HBM3" discrete GPU 0000:2b:00.0
+  GPU 2: 10005:0 "llvmpipe (LLVM 15.0.6, 256 bits)" CPU
+`;
+  assert.deepEqual(parseVulkanList(text), ["10de:2330", "10de:2330", "10005:0"]);
+  assert.deepEqual(parseVulkanList("null\n"), []);
+  const one = { name: "A", vendor: "1", device: "2", chosen_by: ["", "DENO_WEBGPU_BACKEND=gl"] };
+  const said = describeAdapters({ adapters: [one], alike: ["10de:2330"] }).join("\n");
+  assert.match(
+    said,
+    /^A \(vendor 1, device 2\)\n {2}opened as things are\n {2}chosen by DENO_WEBGPU/,
+  );
+  assert.match(said, /CUDA_VISIBLE_DEVICES/);
+  assert.match(said, /10de:2330, which no variable tells apart/);
+  assert.match(describeAdapters({ adapters: [], alike: [] })[0], /No adapter/);
+});
+
+Deno.test("doctor: each setting that --all names opens the adapter that it says", async () => {
+  const { adapters } = await findAdapters();
+  assert.ok(adapters.length > 0);
+  assert.ok(adapters.some(({ name, chosen_by }) => name === gpu.info.name && chosen_by[0] === ""));
+  for (const { name, chosen_by } of adapters) {
+    const setting = chosen_by.at(-1)!;
+    const env = Object.fromEntries(setting.split(" ").filter(Boolean).map((one) => one.split("=")));
+    const script = new URL("../scripts/doctor.ts", import.meta.url).href;
+    const args = ["run", "-A", script, "--json"];
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args, env }).output();
+    assert.equal(JSON.parse(new TextDecoder().decode(stdout)).adapter?.name, name, setting);
+  }
 });
 
 Deno.test("doctor: --json is one line on stdout; no adapter is exit code 2", async () => {

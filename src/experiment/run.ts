@@ -41,6 +41,7 @@ export function environmentRecord(gpu: Gpu): EnvironmentRecord {
   const { info, device } = gpu;
   return {
     adapter: info.name,
+    vendor: info.vendor,
     driver: driverOf(info),
     backend: Deno.env.get("DENO_WEBGPU_BACKEND") ?? "the runtime's choice",
     software: info.software,

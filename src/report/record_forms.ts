@@ -148,6 +148,7 @@ export const configForm: Form<Record<string, unknown>> = byName<unknown>(option)
 /** `environment.json`. */
 export const environmentForm = shown<EnvironmentRecord>({
   adapter: text,
+  vendor: optional(text),
   driver: text,
   backend: text,
   software: flag,

@@ -135,8 +135,8 @@ function course({ cycles, planned }: Pick<ComparedRun, "cycles" | "planned">): [
 
 function where(environment: ComparedRun["environment"]): Record<string, unknown> {
   if (!environment) return {};
-  const { adapter, os, deno, pollard } = environment;
-  return { adapter, os, deno, pollard };
+  const { adapter, driver, backend, os, deno, pollard } = environment;
+  return { adapter, driver, backend, os, deno, pollard };
 }
 
 function text(value: unknown): string {
