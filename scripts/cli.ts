@@ -1,7 +1,6 @@
 /**
  * The shell that every script shares: a command line, exit codes, Ctrl-C. Results go to stdout and
- * everything else to stderr. Nothing is coloured but the stacks that `POLLARD_DEBUG=1` asks for, and
- * those not where `NO_COLOR` is set.
+ * everything else to stderr, without colours or other controls of terminals.
  *
  * | exit code | |
  * | --- | --- |
@@ -22,6 +21,8 @@ import { Command, CommanderError, Option } from "./deps.ts";
 import { showingDownloads } from "./downloads.ts";
 import { readEnv } from "./env.ts";
 import { fitHelp } from "./help.ts";
+import { guardTerminal, printable } from "./terminal.ts";
+import { enterUsersFolder, INPUT_OPTIONS, inputPath } from "./users_folder.ts";
 import { meantOption, withDashes } from "./option_names.ts";
 import { listenToSignals } from "./signals.ts";
 import { toJson } from "../src/json.ts";
@@ -84,6 +85,15 @@ export function parseCommand<C extends AnyCommand>(
 ): ReturnType<C["opts"]> {
   optionNames = command.options.map((option) => option.long?.slice(2) ?? "").filter(Boolean);
   preparing(() => command.parse(withUnderscores(command, args), { from: "user" }));
+  for (const [name, value] of Object.entries<unknown>(command.opts())) {
+    if (typeof value !== "string" || !INPUT_OPTIONS.has(name)) continue;
+    const source = command.getOptionValueSource(name);
+    command.setOptionValueWithSource(name, inputPath(value), source);
+  }
+  for (const [i, value] of command.processedArgs.entries()) {
+    if (Array.isArray(value)) command.processedArgs[i] = value.map(inputPath);
+    else if (typeof value === "string") command.processedArgs[i] = inputPath(value);
+  }
   return command.opts();
 }
 
@@ -225,7 +235,7 @@ export function textColumnOption() {
 
 /** Prints a piece of text on stdout; where nobody reads any more (`| head`), the process ends. */
 export function printPiece(text: string): void {
-  let bytes = new TextEncoder().encode(text);
+  let bytes = new TextEncoder().encode(Deno.stdout.isTerminal() ? printable(text) : text);
   try {
     while (bytes.length > 0) bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
   } catch (error) {
@@ -261,10 +271,9 @@ export function reportError(
   if (stopped !== undefined && error.name === "AbortError") {
     return { code: stopped, message: error.message };
   }
-  const colors = !Deno.noColor && Deno.stderr.isTerminal();
   const mistake = !isInputError(error) && isMistake(error);
   const said = debug
-    ? Deno.inspect(error, { colors })
+    ? Deno.inspect(error)
     : mistake
     ? `${error.name}: ${error.message}`
     : withDashes(error.message || error.name, optionNames);
@@ -292,6 +301,8 @@ function isMistake(error: Error): boolean {
 export async function runMain(
   main: (signal: AbortSignal) => Promise<number | void>,
 ): Promise<never> {
+  guardTerminal();
+  enterUsersFolder();
   const stopping = listenToSignals(), { signal } = stopping;
   let code: number;
   try {

@@ -13,7 +13,11 @@ const BESIDE = 28;
 
 /** Lets a command's help fit the terminal, with a text after its options. */
 export function fitHelp(command: AnyCommand, after: string | undefined): void {
-  command.configureOutput({ getOutHelpWidth: helpWidth, getErrHelpWidth: helpWidth });
+  command.configureOutput({
+    getOutHelpWidth: helpWidth,
+    getErrHelpWidth: helpWidth,
+    writeErr: (text) => console.error(text.replace(/\n$/, "")),
+  });
   command.configureHelp({
     minWidthToWrap: 20,
     padWidth: (command, helper) =>

@@ -7,6 +7,7 @@ import { clearTimeout } from "node:timers";
 import type { LiveProgress } from "../src/live/server.ts";
 import { Speed } from "../src/live/speed.ts";
 import { Format, MultiBar } from "./deps.ts";
+import { printable } from "./terminal.ts";
 import { readEnv } from "./env.ts";
 
 /** Without a terminal, seconds from one line to the next. */
@@ -114,7 +115,8 @@ export class Progress implements Disposable {
   }
 
   /** Prints a line of its own, above the bar. */
-  log(line: string): void {
+  log(text: string): void {
+    const line = printable(text);
     if (this.#stale && !this.#stream.isTTY) this.#draw(this.#now()); // so that lines keep their order
     this.#follower?.changed();
     this.#speed.clear(); // what took time before a line was something else than steps
@@ -197,7 +199,7 @@ function progressParts(
   { phase = "", step, total, loss }: ProgressState,
   speed: Speed,
 ): string[] {
-  const parts = [phase];
+  const parts = [printable(phase)];
   if (step !== undefined) {
     if (total) parts.push(`${Math.floor(100 * step / total)} %`.padStart(5), `${step}/${total}`);
     else parts.push(`step ${step}`);

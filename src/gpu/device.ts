@@ -165,7 +165,10 @@ export class Gpu implements Disposable {
     });
     if (!adapter) {
       throw new GpuError(
-        "No WebGPU adapter found: on Linux install a Vulkan driver and its loader (Debian: apt install libvulkan1 mesa-vulkan-drivers), which also computes without a GPU",
+        "No WebGPU adapter found: deno task doctor says what is missing. Linux: install the Vulkan " +
+          "loader and a driver (Debian, Ubuntu: apt install libvulkan1 mesa-vulkan-drivers), which also " +
+          "computes without a GPU. Windows: install the current driver of the GPU's maker. macOS: Deno " +
+          "uses Metal, which a virtual machine may lack.",
       );
     }
     const { limits } = adapter;
