@@ -75,6 +75,52 @@ for (
   });
 }
 
+Deno.test({
+  name: "pretrain and bakeoff: a second process is refused in the same way",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const { dir, textFile, modelDir } = await makeTiny();
+    const sizes = [
+      ...["--n_layer", "1", "--n_head", "2", "--n_embd", "8", "--vocab_size", "270"],
+      ...["--n_positions", "16", "--max_length", "16", "--batch_size", "2", "--steps", "2000"],
+      ...["--text", textFile, "--eval_freq", "10", "--output_dir", "made"],
+    ];
+    const bake = [
+      ...["--model_name", modelDir, "--text", textFile, "--max_length", "16"],
+      ...["--batch_size", "2", "--output_dir", "bakes"],
+    ];
+    for (
+      const { script, args, said, others } of [
+        {
+          ...{ script: "pretrain", args: sizes, said: "step 20:" },
+          others: () => [sizes, [...sizes, "--overwrite"], ["--resume", "made"]],
+        },
+        {
+          ...{ script: "bakeoff", args: bake, said: "leaving out" },
+          others:
+            () => [["--resume", `bakes/${[...Deno.readDirSync(join(dir, "bakes"))][0].name}`]],
+        },
+      ]
+    ) {
+      const first = startScript(script, args, dir);
+      try {
+        await untilSaid(first, said);
+        first.kill("SIGSTOP");
+        const before = await filesBelow(dir);
+        for (const other of others()) {
+          const second = await startScript(script, other, dir).output();
+          const stderr = new TextDecoder().decode(second.stderr);
+          assert.equal(second.code, 2, stderr);
+          assert.match(stderr, new RegExp(`in use by process ${first.pid} on `));
+        }
+        assert.deepEqual(await filesBelow(dir), before);
+      } finally {
+        await killNow(first);
+      }
+    }
+  },
+});
+
 Deno.test("in one process, a folder is taken from an object that is idle, not from one at work", async () => {
   const { dir, textFile, modelDir } = await makeTiny();
   const options = {
