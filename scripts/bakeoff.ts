@@ -109,7 +109,10 @@ await runMain(async (signal) => {
     const began = resume === undefined
       ? undefined
       : await readWork<BakeoffOptions, DataRecord>(resume, "bakeoff");
-    const prepared = await prepareBakeoff(began?.options ?? own, listeners, began?.data);
+    const asked = command.getOptionValueSource("max_length") === "default"
+      ? { ...own, max_length: undefined }
+      : own;
+    const prepared = await prepareBakeoff(began?.options ?? asked, listeners, began?.data);
     const { options, materials } = prepared;
     if (began) checkUnchanged(began.data, materials.record, options.model_name);
     const gpu = await Gpu.open();

@@ -158,6 +158,9 @@ export function parseRun<Options extends object>(
   if (values.no_controls && command.getOptionValueSource("controls") === "cli") {
     refuse("controls and no_controls cannot both be given");
   }
-  const own = Object.fromEntries(Object.keys(rules).map((name) => [name, values[name]]));
+  const given = Object.keys(rules).filter((name) =>
+    command.getOptionValueSource(name) !== "default"
+  );
+  const own = Object.fromEntries(given.map((name) => [name, values[name]]));
   return { options: preparing(() => check(own as Partial<Options>)), ...shared };
 }

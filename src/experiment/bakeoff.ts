@@ -22,6 +22,7 @@ import { Random } from "../random.ts";
 import type { BakeoffRecord, BakeoffStrategy, DataRecord } from "../record.ts";
 import { type Continuing, Saving } from "../run/continuing.ts";
 import { tryAllocating } from "./allocate.ts";
+import { copyOf } from "./option_rules.ts";
 import { checkOptions, type ExperimentOptions } from "./options.ts";
 import { absoluteModel, absoluteText } from "./resume.ts";
 import { environmentRecord } from "./run.ts";
@@ -83,19 +84,21 @@ export async function prepareBakeoff(
   began?: DataRecord,
 ): Promise<{ options: BakeoffOptions; materials: Materials }> {
   const checked = checkOptions(given);
-  const options = {
+  const options = copyOf(checked, {
     ...checked,
     model_name: absoluteModel(checked.model_name),
     text: absoluteText(checked.text),
-  };
+  });
   const { model_name, text, dataset_config, text_column } = options;
-  const { max_length, batch_size, eval_tokens, seed } = options;
+  const { batch_size, eval_tokens, seed } = options;
+  const materials = await loadMaterials(options, listeners, began);
+  const { max_length } = materials;
   return {
     options: {
       ...{ model_name, text, dataset_config, text_column },
       ...{ max_length, batch_size, eval_tokens, seed },
     },
-    materials: await loadMaterials(options, listeners, began),
+    materials,
   };
 }
 

@@ -28,6 +28,7 @@ import {
 import { type Allocation, tryAllocating } from "./allocate.ts";
 import { loadMemory } from "./memory_file.ts";
 import { PRUNING_CHOICES } from "./plasticity_system.ts";
+import { copyOf, isOpen } from "./option_rules.ts";
 import { checkOptions } from "./options.ts";
 import {
   absoluteModel,
@@ -64,14 +65,15 @@ export async function prepareIntegration(
   listeners: LoadListeners = {},
 ): Promise<PreparedIntegration> {
   const checked = checkIntegrationOptions(given);
-  const options = {
+  const asked = copyOf(checked, {
     ...checked,
     model_name: absoluteModel(checked.model_name),
     dataset: absoluteText(checked.dataset),
     memory: checked.memory && resolve(checked.memory),
     controller_weights: checked.controller_weights && resolve(checked.controller_weights),
-  };
-  const materials = await materialsOf(options, listeners);
+  });
+  const materials = await materialsOf(asked, listeners);
+  const options = { ...asked, sequence_length: materials.max_length };
   return { options, materials, ...await left(options, materials) };
 }
 
@@ -224,7 +226,8 @@ async function materialsOf(
   listeners: LoadListeners,
   began?: DataRecord,
 ): Promise<Materials> {
-  const { model_name, dataset: text, sequence_length: max_length } = options;
+  const { model_name, dataset: text, sequence_length } = options;
+  const max_length = isOpen(options, "sequence_length") ? undefined : sequence_length;
   const { dataset_config, text_column, batch_size, gradient_accumulation_steps } = options;
   const { eval_tokens, test_tokens } = options;
   const batch = { batch_size, gradient_accumulation_steps };

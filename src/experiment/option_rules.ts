@@ -52,7 +52,33 @@ export function completeOptions<Options extends object>(
   for (const [name, rule] of Object.entries<OptionRule>(rules)) {
     checkOption(name, rule, complete[name]);
   }
-  return Object.freeze(complete) as unknown as Options;
+  const options = Object.freeze(complete) as unknown as Options;
+  const open = Object.keys(rules).filter((name) =>
+    (given as Record<string, unknown>)[name] === undefined || isOpen(given, name as never)
+  );
+  OPEN.set(options, new Set(open));
+  return options;
+}
+
+/** Options that nobody gave, of each object of options that {@linkcode completeOptions} made. */
+const OPEN = new WeakMap<object, ReadonlySet<string>>();
+
+/**
+ * Whether an option has its default because nobody gave it: what does not fit the model may then be
+ * made to fit. Not known of copies: those count as given.
+ */
+export function isOpen<Options extends object>(
+  options: Options,
+  name: keyof Options & string,
+): boolean {
+  return OPEN.get(options)?.has(name) ?? false;
+}
+
+/** Lets a copy of options know which of them nobody gave. */
+export function copyOf<Options extends object>(options: Options, copy: Options): Options {
+  const open = OPEN.get(options);
+  if (open !== undefined) OPEN.set(copy, open);
+  return copy;
 }
 
 function checkOption(name: string, rule: OptionRule, value: unknown): void {

@@ -14,6 +14,7 @@ import { aboutRun } from "../run/about.ts";
 import { type Allocation, tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
 import type { RunListeners, SavedState } from "./experiment_state.ts";
+import { copyOf, isOpen } from "./option_rules.ts";
 import { checkOptions, DEFAULTS, type ExperimentOptions } from "./options.ts";
 import {
   absoluteModel,
@@ -94,12 +95,13 @@ export function allocationOf(options: ExperimentOptions): Allocation {
 /** @param makeFolder Makes the run's folder, once everything else has worked out. */
 async function begin(
   gpu: Gpu,
-  options: ExperimentOptions,
+  asked: ExperimentOptions,
   makeFolder: (setting: FolderSetting) => Promise<RunFolder>,
   listeners: RunListeners,
   name?: string,
 ): Promise<ExperimentRun> {
-  const materials = await loadMaterials(options, listeners);
+  const materials = await loadMaterials(asked, listeners);
+  const options = { ...asked, max_length: materials.max_length };
   await tuneMatmul(gpu);
   await tryAllocating(gpu, materials, allocationOf(options), listeners);
   const beginning = {
@@ -191,7 +193,11 @@ export async function readFinished(
 /** Refuses options that are not those of a folder's experiment; where the folder lies does not count. */
 function checkSame(dir: string, there: ExperimentOptions, here: ExperimentOptions): void {
   const names = Object.keys(here) as (keyof ExperimentOptions)[];
-  const differ = names.filter((name) => name !== "output_dir" && there[name] !== here[name]);
+  // a length that nobody gave was made to fit the model
+  const differ = names.filter((name) =>
+    name !== "output_dir" && there[name] !== here[name] &&
+    !(name === "max_length" && isOpen(here, name))
+  );
   if (differ.length === 0) return;
   const each = differ.map((name) =>
     `${name} is ${JSON.stringify(there[name])} there and ${JSON.stringify(here[name])} here`
@@ -223,5 +229,9 @@ async function goOn(
 /** Makes the paths among the options absolute, so that a run can go on from another folder. */
 function absolute(options: ExperimentOptions): ExperimentOptions {
   const { model_name, text } = options;
-  return { ...options, model_name: absoluteModel(model_name), text: absoluteText(text) };
+  return copyOf(options, {
+    ...options,
+    model_name: absoluteModel(model_name),
+    text: absoluteText(text),
+  });
 }

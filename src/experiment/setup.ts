@@ -22,6 +22,7 @@ import { tokenise, type TokenisedText } from "../data/tokenise.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { Tokens } from "../data/tokens.ts";
 import type { DataRecord } from "../record.ts";
+import { isOpen } from "./option_rules.ts";
 import { EMBEDDED_MODEL, type ExperimentOptions, stepBatch } from "./options.ts";
 
 /** Batches of calibration text that heads are scored on. */
@@ -33,6 +34,8 @@ export interface Materials {
   model: LoadedModel;
   /** The model's own. */
   tokenizer: Tokenizer;
+  /** Tokens in a sequence: as asked for, or the model's context if that is shorter and nobody asked. */
+  max_length: number;
   /** Tokens of the text's four parts. */
   parts: Parts;
   /** What `data.json` says of it. */
@@ -85,13 +88,17 @@ export async function loadMaterials(
   listeners: LoadListeners = {},
   began?: DataRecord,
 ): Promise<Materials> {
-  const { model_name, max_length: T, eval_tokens, test_tokens } = options;
+  const { model_name, max_length, eval_tokens, test_tokens } = options;
   const B = stepBatch(options);
   const model = await openModel(model_name, {
     ...(began?.hub_model && { began: began.hub_model }),
     onMessage: listeners.onMessage,
   });
   const { config } = model, tokenizer = tokenizerOf(model, model_name);
+  const T = isOpen(options, "max_length") ? Math.min(max_length, config.T) : max_length;
+  if (T < max_length) {
+    listeners.onMessage?.(`sequences have ${T} tokens, for that is the model's context`);
+  }
   if (T > config.T) {
     throw new RangeError(
       `sequences must be at most the model's ${config.T} positions long: ${T} tokens`,
@@ -108,6 +115,7 @@ export async function loadMaterials(
   return {
     model,
     tokenizer,
+    max_length: T,
     parts,
     record: {
       ...source,

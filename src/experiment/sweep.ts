@@ -21,6 +21,7 @@ import { absoluteModel, absoluteText } from "./resume.ts";
 import { allocationOf } from "./run.ts";
 import { newFolder, shortName } from "./run_folder.ts";
 import { type LoadListeners, loadMaterials, type Materials } from "./setup.ts";
+import { copyOf } from "./option_rules.ts";
 import { checkSweepOptions, planSweep, runOptions, type SweepOptions } from "./sweep_options.ts";
 import { toJson } from "../json.ts";
 
@@ -48,17 +49,17 @@ export async function prepareSweep(
   listeners: LoadListeners = {},
 ): Promise<{ options: SweepOptions; runs: SweepPlanRun[]; materials: Materials }> {
   const checked = checkSweepOptions(given);
-  const options = {
+  const asked = copyOf(checked, {
     ...checked,
     model_name: absoluteModel(checked.model_name),
     text: absoluteText(checked.text),
-  };
-  const runs = planSweep(options);
+  });
+  const runs = planSweep(asked);
   const materials = await loadMaterials(
-    runOptions(options, runs[0], options.output_dir),
+    runOptions(asked, runs[0], asked.output_dir),
     listeners,
   );
-  return { options, runs, materials };
+  return { options: { ...asked, max_length: materials.max_length }, runs, materials };
 }
 
 /**

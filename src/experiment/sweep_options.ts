@@ -6,7 +6,7 @@
 import type { Strategy } from "../plasticity/scores.ts";
 import type { SweepPlanRun } from "../record.ts";
 import { runName } from "../report/sweep_folder.ts";
-import { completeOptions, list, type OptionRule } from "./option_rules.ts";
+import { completeOptions, isOpen, list, type OptionRule } from "./option_rules.ts";
 import {
   checkFolding,
   checkOptions,
@@ -100,7 +100,9 @@ export function runOptions(
   output_dir: string,
 ): ExperimentOptions {
   const { strategies: _, levels: __, seeds: ___, ...shared } = options;
+  const { max_length } = shared;
   return checkOptions({
-    ...{ ...shared, strategy: strategy as Strategy, pruning_level, seed, output_dir },
+    ...{ ...shared, max_length: isOpen(options, "max_length") ? undefined : max_length },
+    ...{ strategy: strategy as Strategy, pruning_level, seed, output_dir },
   });
 }

@@ -9,7 +9,7 @@ import {
   INTEGRATION_RULES,
   type IntegrationOptions,
 } from "./integration_options.ts";
-import { completeOptions, number, type OptionRule, TEXT } from "./option_rules.ts";
+import { completeOptions, isOpen, number, type OptionRule, TEXT } from "./option_rules.ts";
 import type { DeviceChoice } from "./options.ts";
 
 /** Everything that decides what an upgrade does. */
@@ -165,6 +165,7 @@ const SHARED = [
 export function integrationOf(options: UpgradeOptions): Partial<IntegrationOptions> {
   return {
     ...Object.fromEntries(SHARED.map((name) => [name, options[name]])),
+    ...(isOpen(options, "sequence_length") && { sequence_length: undefined }),
     model_name: options.model,
     dataset: options.data_path || options.dataset,
     max_cycles: options.cycles,
