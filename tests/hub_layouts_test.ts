@@ -114,7 +114,7 @@ for (const [repo, { config, tensors }] of Object.entries(LAYOUTS)) {
       assert.deepEqual(loaded.config.raw, JSON.parse(JSON.stringify(config)));
       assert.equal(loaded.tokenizer!.eos, V - 1);
       const text = "Call me Ishmael.<|endoftext|> Some years ago\n\nnever mind précisely";
-      assert.equal(loaded.tokenizer!.decode(loaded.tokenizer!.encode(text)), text);
+      assert.equal(await loaded.tokenizer!.decode(await loaded.tokenizer!.encode(text)), text);
       const asked = server.log.filter(({ path, large }) => !large && path.includes("/resolve/"));
       assert.deepEqual(asked.map(({ path }) => path.split("/").at(-1)).sort(), [
         ...["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"],

@@ -237,7 +237,7 @@ Deno.test(
     assert.deepEqual(model.weights, tiny.model.weights);
     const whole = await loadModel(tiny.modelDir);
     const text = "Call me Ishmael. <|endoftext|> Some  years ago - never mind how long précisely";
-    assert.deepEqual(model.tokenizer!.encode(text), whole.tokenizer!.encode(text));
+    assert.deepEqual(await model.tokenizer!.encode(text), await whole.tokenizer!.encode(text));
     assert.equal(model.tokenizer!.eos, whole.tokenizer!.eos);
     assert.equal(whole.tokenizer!.vocabSize, 300);
     assert.equal(model.beside!.get("additional_chat_templates/tools.jinja"), "{{ tools }}");

@@ -34,7 +34,7 @@ using gpu = await Gpu.open();
 const { config, weights, live, tokenizer } = await loadModel(embeddedModel());
 using model = new Gpt2(gpu, config, weights, live);
 using generator = new Generator(model);
-const prompt = tokenizer!.encode("Call me Ishmael.");
+const prompt = await tokenizer!.encode("Call me Ishmael.");
 const [tokens] = await generator.generate({ prompts: [prompt], maxNewTokens: 8, temperature: 0 });
 const shape = { L: 2, NH: 3, cycles: 1, warmup: 9, finetuning: 9, every: 3 };
 console.log(JSON.stringify({ tokens: [...tokens], html: pageHtml(renderPage(syntheticRun(shape))) }));

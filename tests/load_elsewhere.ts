@@ -45,7 +45,7 @@ await writeWhole(join(dir, "logits.safetensors"), safetensorsChunks([logits]));
 const rows = Array.from({ length: B }, (_, b) => [...tokens.subarray(b * T, (b + 1) * T)]);
 await writeWhole(join(dir, "tokens.json"), JSON.stringify(rows));
 const text = "Call me Ishmael. <|endoftext|>  Some years ago\n\n- never mind précisely; don't!";
-const ids = [...tokenizer!.encode(text)];
+const ids = [...await tokenizer!.encode(text)];
 await writeWhole(join(dir, "text.json"), JSON.stringify({ text, ids, end: tokenizer!.eos }));
 console.log(`${live.flat().length} of ${config.L * config.NH} heads are left`);
 Deno.exit(); // not by itself: a poll of the GPU may still be under way

@@ -43,7 +43,7 @@ Deno.test("a Git LFS pointer in a file's place is named, and how to get the file
   await Deno.writeTextFile(join(dir, "merges.txt"), POINTER);
   await assert.rejects(loadModel(dir), /merges\.txt is a Git LFS pointer .*git lfs pull/);
 
-  const tokenizer = Tokenizer.fromJson(tiny.model.tokenizerJson);
+  const tokenizer = await Tokenizer.fromJson(tiny.model.tokenizerJson);
   for (const name of ["text.txt", "text.jsonl", "text.parquet"]) {
     const path = join(dir, name);
     await Deno.writeTextFile(path, POINTER);

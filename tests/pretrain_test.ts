@@ -26,7 +26,7 @@ Deno.test("the embedded model beats n-gram models on text that none of them has 
   assert.equal(corpus.sha256, record.text_sha256);
   assert.equal(await sha256(JSON.stringify(tokenizerJson)), record.tokenizer_sha256);
   const { max_length: T, batch_size: B } = record;
-  const parts = splitTokens(tokenizer!.encode(corpus.text), { T, B });
+  const parts = splitTokens(await tokenizer!.encode(corpus.text), { T, B });
   const held = parts.test.subarray(0, 64 * T + 1);
   const ngrams = ngramLosses({ train: parts.train, tuning: parts.validation, held }, config.V);
   using model = new Gpt2(gpu, config, weights, live);

@@ -27,7 +27,8 @@ Deno.test("prompts: white space is a prompt", async () => {
 Deno.test("prompts: as many tokens as fit are written, unless a number was asked for", async () => {
   const model = await loadModel(modelDir); // a context of 32
   const prompts = ["Call me", "Call me Ishmael"];
-  const longest = Math.max(...prompts.map((prompt) => model.tokenizer!.encode(prompt).length));
+  const encoded = await Promise.all(prompts.map((prompt) => model.tokenizer!.encode(prompt)));
+  const longest = Math.max(...encoded.map(({ length }) => length));
   const written = await continueTexts(gpu, model, { prompts, ...drawing });
   assert.deepEqual(written.map(({ tokens }) => tokens), [32 - longest, 32 - longest]);
   await assert.rejects(

@@ -67,10 +67,10 @@ const { loss, predicted } = await evaluateText(gpu, loaded, text.slice(-2000));
 
 using model = new Gpt2(gpu, config, weights, live);
 using generator = new Generator(model);
-const prompt = tokenizer.encode("Call me Ishmael.");
+const prompt = await tokenizer.encode("Call me Ishmael.");
 const [tokens] = await generator.generate({ prompts: [prompt], maxNewTokens: 12, seed: 1 });
 console.log(JSON.stringify({
-  loss, predicted, vocabulary: config.V, written: tokenizer.decode(tokens.subarray(prompt.length)),
+  loss, predicted, vocabulary: config.V, written: await tokenizer.decode(tokens.subarray(prompt.length)),
 }));
 `;
 
@@ -105,7 +105,7 @@ async function besidePackage(base: string, cache?: string): Promise<void> {
       join(cwd, "program.ts"),
       `import { embeddedModel, loadModel, loadText } from ${JSON.stringify(`${base}/mod.ts`)};
 const { config, tokenizer } = await loadModel(embeddedModel());
-console.log(config.V, tokenizer.encode((await loadText("moby_dick")).text.slice(0, 4)).length > 0);`,
+console.log(config.V, (await tokenizer.encode((await loadText("moby_dick")).text.slice(0, 4))).length > 0);`,
     );
     const run = async (...flags: string[]) => {
       const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {

@@ -1,6 +1,6 @@
 /** Text of tokens that come one by one, and continuations of prompts with stop strings. */
 import assert from "node:assert/strict";
-import { TextStream } from "../src/data/text_stream.ts";
+import { type Decodes, TextStream } from "../src/data/text_stream.ts";
 import { continueTexts } from "../src/experiment/continue_text.ts";
 import { openModel } from "../src/experiment/setup.ts";
 import { randomIntegers } from "./close.ts";
@@ -11,59 +11,68 @@ const tokenizer = model.tokenizer!;
 const TEXT = "Call me Ishmael \u{1f40b}\u{1f40b}, née 白鯨. \ufffd\n\n  Some  years—";
 
 /** All pieces that a stream gives out, the last being what `end` adds. */
-function pieces(ids: Iterable<number>, stops: string[] = [], decodes = tokenizer as Decoding) {
+async function pieces(
+  ids: Iterable<number>,
+  stops: string[] = [],
+  decodes: Decodes = tokenizer,
+): Promise<string[]> {
   const stream = new TextStream(decodes, stops);
   const given: string[] = [];
   for (const id of ids) {
-    stream.add(id);
+    await stream.add(id);
     given.push(stream.take());
     if (stream.stopped) break;
   }
-  given.push(stream.end());
+  given.push(await stream.end());
   assert.equal(given.join(""), stream.text);
   return given;
 }
 
-type Decoding = { decode(ids: Iterable<number>): string };
-
-Deno.test("the pieces of a text are the text, and no character comes in parts", () => {
-  const ids = tokenizer.encode(TEXT);
-  assert.ok([...ids].some((id) => tokenizer.decode([id]) === "\ufffd"), "characters are cut");
-  const given = pieces(ids);
+Deno.test("the pieces of a text are the text, and no character comes in parts", async () => {
+  const ids = await tokenizer.encode(TEXT);
+  const alone = await Promise.all([...ids].map((id) => tokenizer.decode([id])));
+  assert.ok(alone.includes("\ufffd"), "characters are cut");
+  const given = await pieces(ids);
   assert.equal(given.join(""), TEXT);
   // the one that is in the text waits for the next character
   assert.deepEqual(given.filter((piece) => piece.includes("\ufffd")), ["\ufffd\n"]);
   for (let length = 0; length < ids.length; length++) {
     const cut = ids.subarray(0, length);
-    assert.equal(pieces(cut).join(""), tokenizer.decode(cut), "nothing is lost at the end");
+    assert.equal(
+      (await pieces(cut)).join(""),
+      await tokenizer.decode(cut),
+      "nothing is lost at the end",
+    );
   }
 });
 
-Deno.test("any tokens in any order, as if they were decoded together", () => {
+Deno.test("any tokens in any order, as if they were decoded together", async () => {
   for (let seed = 0; seed < 20; seed++) {
     const ids = randomIntegers(40, seed, tokenizer.vocabSize);
-    assert.equal(pieces(ids).join(""), tokenizer.decode(ids));
+    assert.equal((await pieces(ids)).join(""), await tokenizer.decode(ids));
   }
 });
 
-Deno.test("a tokenizer that treats the first token otherwise changes nothing", () => {
+Deno.test("a tokenizer that treats the first token otherwise changes nothing", async () => {
   const words = ["▁the", "▁whale", "s", "▁swim"];
   const decode = (ids: Iterable<number>) =>
     [...ids].map((id) => words[id]).join("").replaceAll("▁", " ").replace(/^ /, "");
-  assert.equal(pieces([0, 1, 2, 3], [], { decode }).join(""), "the whales swim");
+  assert.equal((await pieces([0, 1, 2, 3], [], { decode })).join(""), "the whales swim");
 });
 
-Deno.test("a stop string ends the text before it, wherever it lies in tokens", () => {
-  const ids = tokenizer.encode(TEXT);
+Deno.test("a stop string ends the text before it, wherever it lies in tokens", async () => {
+  const ids = await tokenizer.encode(TEXT);
   for (const stop of ["C", "Ish", "el 🐋", "🐋", "🐋🐋", "née 白", "鯨", "\n\n ", "—", TEXT]) {
-    const given = pieces(ids, ["never in it", stop]);
+    const given = await pieces(ids, ["never in it", stop]);
     assert.equal(given.join(""), TEXT.slice(0, TEXT.indexOf(stop)), stop);
   }
-  assert.equal(pieces(ids, ["me", "all"]).join(""), "C", "the first that comes");
+  assert.equal((await pieces(ids, ["me", "all"])).join(""), "C", "the first that comes");
   // "hma" begins like "hmm": it waits, and is given out when it cannot become one
-  const given = pieces(ids, ["hmm", "years?"]);
+  const given = await pieces(ids, ["hmm", "years?"]);
   assert.equal(given.join(""), TEXT);
-  assert.ok(pieces(tokenizer.encode("some year"), ["years?"]).at(-1)!.endsWith("year"));
+  assert.ok(
+    (await pieces(await tokenizer.encode("some year"), ["years?"])).at(-1)!.endsWith("year"),
+  );
 });
 
 Deno.test("prompts side by side: stop strings, streaming, and why each text ends", async () => {
@@ -107,7 +116,7 @@ Deno.test("prompts side by side: stop strings, streaming, and why each text ends
   assert.equal(ended[1].finish, "stop");
 
   // the end-of-text token ends a text, which does not hold it
-  const [eos] = tokenizer.encode(texts[0].text);
+  const [eos] = await tokenizer.encode(texts[0].text);
   const [short] = await continueTexts(
     gpu,
     { ...model, endsOfText: [1000, eos] },

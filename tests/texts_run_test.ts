@@ -43,8 +43,8 @@ Deno.test("a run keeps a data set's splits, says what it cut, and goes on with t
   ]);
 
   const { parts } = await loadMaterials(checkOptions(given));
-  const tokenizer = Tokenizer.fromJson(model.tokenizerJson);
-  const expected = tokenizer.encode(rows.slice(0, 20).join("\n\n"));
+  const tokenizer = await Tokenizer.fromJson(model.tokenizerJson);
+  const expected = await tokenizer.encode(rows.slice(0, 20).join("\n\n"));
   assert.deepEqual(parts.test.subarray(0), expected, "the test split is the test part");
 
   using again = await resumeExperiment(gpu, path);

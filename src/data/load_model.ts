@@ -165,7 +165,7 @@ async function readTokenizer(
     addedTokens: beside.json("added_tokens.json"),
   }, { older: given === undefined, where: folder.where });
   const where = folder.path(given === undefined ? "vocab.json" : "tokenizer.json");
-  const tokenizer = Tokenizer.fromJson(whole.json, whole.config, where, V);
+  const tokenizer = await Tokenizer.fromJson(whole.json, whole.config, where, V);
   return { tokenizer, tokenizerJson: whole.json, tokenizerConfig };
 }
 
@@ -235,7 +235,7 @@ async function readWeights(
         } listed for it in ${INDEX}: the files belong to different models`,
       );
     }
-    tensors.push(...offers(file, names));
+    for (const tensor of offers(file, names)) tensors.push(tensor);
   }
   return await readCheckpoint(config, tensors, reading);
 }

@@ -25,7 +25,7 @@ import {
   savedMark,
   savedMetadata,
 } from "./model_form.ts";
-import { Tokenizer } from "./tokenizer.ts";
+import { endTokenNumber } from "./tokenizer.ts";
 
 /** What we put into a model's folder, a card and the speed that was measured of it included. */
 const OUR_FILES = [
@@ -69,10 +69,7 @@ export async function saveModel(
   const target = resolve(dir);
   const exists = await checkReplaceable(target, dir);
   const tensors = toCheckpoint(config, live, weights, form);
-  let eos: number | undefined;
-  if (tokenizerJson !== undefined) {
-    ({ eos } = Tokenizer.fromJson(tokenizerJson, tokenizerConfig));
-  }
+  const eos = endTokenNumber(tokenizerJson, tokenizerConfig);
   const files: [string, string | Iterable<Uint8Array>][] = [
     ["config.json", text(savedConfig(config, form, eos))],
     [ONE_FILE, safetensorsChunks(tensors, savedMetadata(live, form))],

@@ -7,7 +7,7 @@
 /** What turns token numbers into text: a `Tokenizer`. */
 export interface Decodes {
   /** The text of token numbers; bytes that are not UTF-8 become U+FFFD. */
-  decode(ids: Iterable<number>): string;
+  decode(ids: Iterable<number>): string | Promise<string>;
 }
 
 /** What a character looks like while some of its bytes are still to come. */
@@ -53,10 +53,10 @@ export class TextStream {
     return this.#stopped;
   }
 
-  /** Adds a token. */
-  add(id: number): void {
+  /** Adds a token; wait for it before the next one. */
+  async add(id: number): Promise<void> {
     this.#ids.push(id);
-    this.#decode(false);
+    await this.#decode(false);
   }
 
   /** The text that is new since the last call, and will stay. */
@@ -65,8 +65,8 @@ export class TextStream {
   }
 
   /** No token will come any more: the rest of the text, characters that were never whole included. */
-  end(): string {
-    this.#decode(true);
+  async end(): Promise<string> {
+    await this.#decode(true);
     return this.#give(this.#text.length);
   }
 
@@ -76,10 +76,10 @@ export class TextStream {
     return given;
   }
 
-  #decode(last: boolean): void {
+  async #decode(last: boolean): Promise<void> {
     if (this.#stopped || this.#known === this.#ids.length) return;
-    const known = this.#tokenizer.decode(this.#ids.slice(this.#from, this.#known));
-    const all = this.#tokenizer.decode(this.#ids.slice(this.#from));
+    const known = await this.#tokenizer.decode(this.#ids.slice(this.#from, this.#known));
+    const all = await this.#tokenizer.decode(this.#ids.slice(this.#from));
     if (!last && (UNFINISHED.test(all) || all.length <= known.length)) return;
     const searched = Math.max(0, this.#text.length - this.#longest + 1);
     this.#text += all.slice(known.length);

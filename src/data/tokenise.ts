@@ -73,7 +73,7 @@ export async function* encodePieces(
     if (rest.length < least) continue;
     const cut = tokenizer.lastCut(rest);
     if (cut > 0) {
-      yield tokenizer.encode(rest.slice(0, cut));
+      yield await tokenizer.encode(rest.slice(0, cut));
       rest = rest.slice(cut);
     } else if (rest.length > LONGEST) {
       throw new RangeError(
@@ -84,7 +84,7 @@ export async function* encodePieces(
       );
     }
   }
-  if (rest.length > 0) yield tokenizer.encode(rest);
+  if (rest.length > 0) yield await tokenizer.encode(rest);
 }
 
 /**

@@ -1,28 +1,41 @@
 /**
- * Text to token numbers and back, by `npm:@huggingface/tokenizers`.
+ * Text to token numbers and back. GPT-2's kind of tokenizer is computed by `npm:@huggingface/tokenizers`,
+ * which is TypeScript; every other kind by `npm:tokenizers`, the library that Python's `tokenizers` is made
+ * of, which is loaded when a model needs it.
  *
- * What the package does, and what we make of it (checked in `tests/tokenizer_test.ts`):
+ * What is made of the first (checked in `tests/tokenizer_test.ts`):
  * - `decode` tidies spaces before punctuation unless told not to, which loses text: we tell it.
- * - It decodes a number outside the vocabulary as a zero byte, and no numbers not at all: we leave out
+ * - It decodes a number outside the vocabulary as a zero byte, and fails for no numbers: we leave out
  *   the first, as Python does, and return "" for the second.
  * - Its memory for words it has met makes repeated text fast, but a text of megabytes becomes one
  *   array of all its pieces: we feed it chunk by chunk where that provably changes nothing.
- * - Special tokens written out in a text, such as `<|endoftext|>`, become their own number, as in
- *   Python; nothing is added at either end.
  * - Its byte-level splitting takes JavaScript's `\s` for white space, which holds U+FEFF and lacks
- *   U+0085; GPT-2's and Python's is the other way round: we hand it the right pattern (but not where
- *   `add_prefix_space` is on, which GPT-2's is not).
+ *   U+0085; GPT-2's and Python's is the other way round: we hand it the right pattern.
+ *
+ * With either, special tokens written out in a text, such as `<|endoftext|>`, become their own number, as
+ * in Python; nothing is added at either end.
  *
  * @module
  */
 import { createHash } from "node:crypto";
-import { HuggingFaceTokenizer } from "./deps.ts";
+import { HuggingFaceTokenizer, tokenizersLibrary } from "./deps.ts";
+import { checkComponents, isGpt2Kind, isObject, type Json, safeCuts } from "./tokenizer_kinds.ts";
+
+/** What computes a tokenizer. */
+interface Engine {
+  /** The token of each number; `undefined` where a number has none. */
+  readonly tokens: readonly (string | undefined)[];
+  /** The numbers of a text without lone surrogates. */
+  encode(text: string): Promise<readonly number[]>;
+  /** The text of numbers that have tokens, at least one. */
+  decode(ids: number[]): Promise<string>;
+}
 
 /** A tokenizer read from a Hugging Face `tokenizer.json`. */
 export class Tokenizer {
   /** The number of token numbers: one more than the highest. */
   readonly vocabSize: number;
-  /** The number of the end-of-text token, absent where the vocabulary has none. */
+  /** The number of the end-of-text token; absent if the vocabulary has none. */
   readonly eos?: number;
   /** Whether text may be cut before white space and encoded piecewise with the same result. */
   readonly splits: boolean;
@@ -31,13 +44,13 @@ export class Tokenizer {
    * are fewer than the tokens: the same gives the same numbers, or refuses the same text.
    */
   readonly fingerprint: string;
-  readonly #inner: HuggingFaceTokenizer;
+  readonly #engine: Engine;
   readonly #rows: number;
   /** Where it may be cut. */
   readonly #safe: RegExp | undefined;
 
   private constructor(
-    inner: HuggingFaceTokenizer,
+    engine: Engine,
     { safe, eosToken, fingerprint, rows }: {
       safe: RegExp | undefined;
       eosToken: string;
@@ -45,52 +58,41 @@ export class Tokenizer {
       rows: number;
     },
   ) {
-    this.#inner = inner;
+    this.#engine = engine;
     this.#safe = safe;
     this.#rows = rows;
-    this.fingerprint = rows < inner.model!.vocab.length ? `${fingerprint} ${rows}` : fingerprint;
+    this.vocabSize = engine.tokens.length;
+    this.fingerprint = rows < this.vocabSize ? `${fingerprint} ${rows}` : fingerprint;
     this.splits = safe !== undefined;
-    this.vocabSize = inner.model!.vocab.length;
-    this.eos = inner.token_to_id(eosToken);
+    const eos = engine.tokens.indexOf(eosToken);
+    if (eos >= 0) this.eos = eos;
   }
 
   /**
-   * Makes a tokenizer.
+   * Makes a tokenizer. One that is not of GPT-2's kind needs the permission to load native code
+   * (`--allow-ffi`).
    *
    * @param json The parsed `tokenizer.json`.
-   * @param config The parsed `tokenizer_config.json`, where there is one: it may name `eos_token`,
-   *   which is `<|endoftext|>` otherwise.
+   * @param config The parsed `tokenizer_config.json`, if there is one: it may name `eos_token`.
+   *   Default: `<|endoftext|>`.
    * @param where What to call the file in an error.
    * @param rows Rows of the model: a text may hold no token from there on.
-   * @throws {TypeError} If the package cannot make a tokenizer of it.
+   * @throws {TypeError} If it is malformed, or has a component that is not computed.
    */
-  static fromJson(
+  static async fromJson(
     json: unknown,
     config: unknown = {},
     where = "tokenizer.json",
     rows = Infinity,
-  ): Tokenizer {
-    if (!isObject(json) || !isObject(json.model)) {
-      throw new TypeError(`${where} must hold a JSON object with a "model"`);
-    }
+  ): Promise<Tokenizer> {
+    const whole = complete(json, where);
     if (!isObject(config)) throw new TypeError(`tokenizer_config.json must hold a JSON object`);
-    // Missing keys mean null to Python's library; this one insists on them.
-    const nulls = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
-    const given = { ...nulls, added_tokens: [], ...json };
-    const full = { ...given, pre_tokenizer: withUnicodeSpaces(given.pre_tokenizer) };
-    let inner: HuggingFaceTokenizer;
-    try {
-      inner = new HuggingFaceTokenizer(full, config);
-    } catch (cause) {
-      throw new TypeError(`${where} is not a usable tokenizer: ${(cause as Error).message}`, {
-        cause,
-      });
-    }
-    const eos = isObject(config.eos_token) ? config.eos_token.content : config.eos_token;
-    return new Tokenizer(inner, {
+    checkComponents(whole, where);
+    const engine = isGpt2Kind(whole) ? gpt2Engine(whole) : await nativeEngine(whole, where);
+    return new Tokenizer(engine, {
       rows,
-      safe: safeCuts(given),
-      eosToken: typeof eos === "string" ? eos : "<|endoftext|>",
+      safe: safeCuts(whole),
+      eosToken: endToken(config),
       fingerprint: createHash("sha256").update(JSON.stringify([json, config])).digest("hex"),
     });
   }
@@ -100,13 +102,15 @@ export class Tokenizer {
    *
    * @param chunk Characters to encode at once, at least; it changes memory and time, never the result.
    * @throws {RangeError} If `chunk` is below 1, or the model has no row for a token of the text.
+   * @throws {TypeError} If the text holds what the tokenizer has no token for, not even an unknown one.
    */
-  encode(text: string, chunk = 65536): Uint32Array {
+  async encode(text: string, chunk = 65536): Promise<Uint32Array> {
     if (!(chunk >= 1)) throw new RangeError(`chunk must be at least 1: ${chunk}`);
-    const parts: number[][] = [];
+    const parts: (readonly number[])[] = [];
     let length = 0;
-    for (const piece of this.#safe ? chunks(text, chunk, this.#safe) : [text]) {
-      const { ids } = this.#inner.encode(piece, { add_special_tokens: false });
+    const whole = text.toWellFormed();
+    for (const piece of this.#safe ? chunks(whole, chunk, this.#safe) : [whole]) {
+      const ids = await this.#engine.encode(piece);
       parts.push(ids);
       length += ids.length;
     }
@@ -123,7 +127,7 @@ export class Tokenizer {
   #checkRows(ids: Uint32Array): void {
     const beyond = ids.find((id) => id >= this.#rows);
     if (beyond === undefined) return;
-    const token = JSON.stringify(this.#inner.id_to_token(beyond));
+    const token = JSON.stringify(this.#engine.tokens[beyond]);
     throw new RangeError(
       `the text holds the token ${token}, number ${beyond}, and the model has no row for it: ` +
         `config.json says vocab_size ${this.#rows}; take the token out of the text, or enlarge the ` +
@@ -133,12 +137,12 @@ export class Tokenizer {
 
   /** Whether a number has a token. */
   has(id: number): boolean {
-    return this.#inner.id_to_token(id) !== undefined;
+    return this.#engine.tokens[id] !== undefined;
   }
 
   /**
    * The last place at which a text may be cut so that both sides, and whatever follows, encode to the
-   * numbers of the whole; 0 where there is none. To be asked only where `splits`.
+   * numbers of the whole; 0 if there is none. Call it only if `splits` is true.
    */
   lastCut(text: string): number {
     if (!this.#safe) return 0;
@@ -156,18 +160,43 @@ export class Tokenizer {
    * The text of token numbers. Bytes that are not UTF-8, as where a character was cut in two,
    * become U+FFFD. Numbers that no token has are left out, as in Python.
    */
-  decode(ids: Iterable<number>): string {
+  async decode(ids: Iterable<number>): Promise<string> {
     const list = Array.from(ids).filter((id) => this.has(id));
-    if (list.length === 0) return "";
-    return this.#inner.decode(list, {
-      skip_special_tokens: false,
-      clean_up_tokenization_spaces: false,
-    });
+    return list.length === 0 ? "" : await this.#engine.decode(list);
   }
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** The token that ends a text, as `tokenizer_config.json` names it. Default: `<|endoftext|>`. */
+function endToken(config: Json): string {
+  const eos = isObject(config.eos_token) ? config.eos_token.content : config.eos_token;
+  return typeof eos === "string" ? eos : "<|endoftext|>";
+}
+
+/**
+ * The number of the token that ends a text, read off the files without making a tokenizer.
+ *
+ * @param json The parsed `tokenizer.json`. @param config The parsed `tokenizer_config.json`.
+ * @returns `undefined` if the vocabulary has none.
+ */
+export function endTokenNumber(json: unknown, config: unknown): number | undefined {
+  if (!isObject(json) || !isObject(json.model)) return undefined;
+  const token = endToken(isObject(config) ? config : {});
+  const added = Array.isArray(json.added_tokens) ? json.added_tokens : [];
+  const { vocab } = json.model;
+  const numbers = isObject(vocab) ? vocab : {};
+  const id = added.find(({ content }) => content === token)?.id ??
+    (Array.isArray(vocab) ? vocab.findIndex(([text]) => text === token) : numbers[token]);
+  return typeof id === "number" && id >= 0 ? id : undefined;
+}
+
+/** A `tokenizer.json` with every key that there is; a missing one means null to Python's library. */
+function complete(json: unknown, where: string): Json {
+  if (!isObject(json) || !isObject(json.model)) {
+    throw new TypeError(`${where} must hold a JSON object with a "model"`);
+  }
+  const nulls = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
+  // a text is taken whole, whatever the file says of the length of sequences
+  return { version: "1.0", ...nulls, added_tokens: [], ...json, truncation: null, padding: null };
 }
 
 /** GPT-2's splitting (Radford et al. 2019), with white space as Unicode defines it. */
@@ -175,35 +204,64 @@ const SPLIT = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" +
   " ?[^\\p{White_Space}\\p{L}\\p{N}]+|" +
   "\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
 
-/** Byte-level splitting by {@linkcode SPLIT} in place of the package's own; others stay as they are. */
-function withUnicodeSpaces(pre: unknown): unknown {
-  // a space that is added before the text must be there before it is split
-  if (!isObject(pre) || pre.type !== "ByteLevel" || pre.use_regex === false) return pre;
-  if (pre.add_prefix_space === true) return pre;
+/** Computes {@linkcode isGpt2Kind GPT-2's kind}, with {@linkcode SPLIT} for the package's own splitting. */
+function gpt2Engine(json: Json): Engine {
   const pattern = { Regex: SPLIT }, behavior = "Isolated", invert = false;
+  const split = { type: "Split", pattern, behavior, invert };
+  const bytes = { ...json.pre_tokenizer as Json, use_regex: false };
+  const pre_tokenizer = { type: "Sequence", pretokenizers: [split, bytes] };
+  const inner = new HuggingFaceTokenizer({ ...json, pre_tokenizer, post_processor: null }, {});
+  const { length } = inner.model!.vocab;
   return {
-    type: "Sequence",
-    pretokenizers: [{ type: "Split", pattern, behavior, invert }, { ...pre, use_regex: false }],
+    tokens: Array.from({ length }, (_, id) => inner.id_to_token(id)),
+    encode: (text) => Promise.resolve(inner.encode(text, { add_special_tokens: false }).ids),
+    decode: (ids) =>
+      Promise.resolve(inner.decode(ids, {
+        skip_special_tokens: false,
+        clean_up_tokenization_spaces: false,
+      })),
   };
 }
 
-/**
- * GPT-2's byte-level splitting never joins white space to what stands before it unless that is white
- * space too, and looks ahead only out of white space. So a cut before white space that follows
- * something else changes nothing, as long as no normaliser and no added token reaches across it.
- * A pre-tokenizer that puts a space before its text leaves those alone that begin with one: then only
- * a space will do. There is no cut behind what only some libraries take for white space.
- */
-function safeCuts(json: Record<string, unknown>): RegExp | undefined {
-  const pre = json.pre_tokenizer;
-  const added = Array.isArray(json.added_tokens) ? json.added_tokens : [];
-  const safe = json.normalizer === null && isObject(pre) && pre.type === "ByteLevel" &&
-    pre.use_regex !== false &&
-    added.every((token) => !token.lstrip && !token.rstrip && !/\s/.test(token.content));
-  if (!safe) return undefined;
-  return pre.add_prefix_space === true
-    ? /(?<=[^\s\p{White_Space}]) /gu
-    : /(?<=[^\s\p{White_Space}])[ \t\n\v\f\r]/gu;
+/** Computes every kind as Python does, in a thread of its own, so that a signal is heard meanwhile. */
+async function nativeEngine(json: Json, where: string): Promise<Engine> {
+  const { Tokenizer } = await library(where);
+  const said = (cause: unknown) => (cause as Error).message;
+  let inner: InstanceType<typeof Tokenizer>;
+  try {
+    inner = Tokenizer.fromString(JSON.stringify(json));
+  } catch (cause) {
+    throw new TypeError(`${where} is not a usable tokenizer: ${said(cause)}`, { cause });
+  }
+  const tokens: (string | undefined)[] = [];
+  for (const [token, id] of Object.entries(inner.getVocab(true))) tokens[id] = token;
+  return {
+    tokens,
+    async encode(text) {
+      try {
+        return (await inner.encode(text, null, { addSpecialTokens: false })).getIds();
+      } catch (cause) {
+        throw new TypeError(`${where} has no token for a part of the text: ${said(cause)}`, {
+          cause,
+        });
+      }
+    },
+    decode: (ids) => inner.decode(ids, false),
+  };
+}
+
+async function library(where: string): ReturnType<typeof tokenizersLibrary> {
+  try {
+    return await tokenizersLibrary();
+  } catch (cause) {
+    throw new TypeError(
+      `${where} is not of GPT-2's kind, and the library that computes other kinds cannot be loaded ` +
+        `(it needs --allow-ffi, and is downloaded once): ${
+          (cause as Error).message.split("\n")[0]
+        }`,
+      { cause },
+    );
+  }
 }
 
 function* chunks(text: string, least: number, cuts: RegExp): Generator<string> {

@@ -80,8 +80,8 @@ export async function continueTexts(
 ): Promise<Continuation[]> {
   const { config, weights, live, endsOfText = [] } = model, tokenizer = tokenizerOf(model);
   if (stop.includes("")) throw new TypeError("a stop string must not be empty");
-  const encoded = prompts.map((prompt, i) => {
-    const tokens = tokenizer.encode(prompt);
+  const encoded = await Promise.all(prompts.map(async (prompt, i) => {
+    const tokens = await tokenizer.encode(prompt);
     if (tokens.length === 0) throw new TypeError("prompt must not be empty");
     if (tokens.length >= config.T) {
       throw new RangeError(
@@ -97,11 +97,11 @@ export async function continueTexts(
       );
     }
     return tokens;
-  });
+  }));
   const ends = new Set(endsOfText);
   const streams = prompts.map(() => new TextStream(tokenizer, stop));
   let longestText = 0;
-  const longest = Math.max(1, ...encoded.map(({ length }) => length));
+  const longest = encoded.reduce((most, { length }) => Math.max(most, length), 1);
   const sequences = Math.max(1, prompts.length);
   const max_new_tokens = asked ?? Math.min(NEW_TOKENS, config.T - longest);
   const { B, T, S } = decoderShape({ sequences, longest, maxNewTokens: max_new_tokens }, config);
@@ -122,10 +122,10 @@ export async function continueTexts(
     ...drawable(tokenizer, config),
     ...(repetition_penalty !== undefined && { repetitionPenalty: repetition_penalty }),
     stop: endsOfText,
-    until: (continuation, b) => {
+    until: async (continuation, b) => {
       longestText = Math.max(longestText, continuation.length);
       const token = continuation[continuation.length - 1];
-      if (!ends.has(token)) streams[b].add(token);
+      if (!ends.has(token)) await streams[b].add(token);
       return streams[b].stopped;
     },
   }, {
@@ -135,7 +135,7 @@ export async function continueTexts(
       onProgress?.(longestText, max_new_tokens);
     },
   });
-  const rest = streams.map((stream) => stream.end());
+  const rest = await Promise.all(streams.map((stream) => stream.end()));
   if (rest.some((piece) => piece !== "")) onText?.(rest);
   return written.map((tokens, b) => ({
     text: streams[b].text,

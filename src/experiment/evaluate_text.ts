@@ -58,7 +58,7 @@ export async function evaluateText(
     EvaluateTextOptions = {},
 ): Promise<TextEvaluation> {
   const { config, weights, live } = loaded;
-  const tokens = typeof text === "string" ? tokenizerOf(loaded).encode(text) : text;
+  const tokens = typeof text === "string" ? await tokenizerOf(loaded).encode(text) : text;
   if (tokens.length < 2) {
     throw new RangeError(
       `The text has ${tokens.length} tokens: at least 2 are needed to predict one`,

@@ -578,7 +578,7 @@ export class ExperimentRun implements Disposable {
     const phase = cursor.stage === "warmup" ? "warmup" : "finetuning";
     const losses = await this.#lockstep.read(phase);
     this.#pace.read(losses.length);
-    cursor.losses.push(...losses);
+    for (const loss of losses) cursor.losses.push(loss);
     this.#listeners.onProgress?.({
       phase,
       cycle: cursor.cycle,

@@ -175,8 +175,8 @@ async function samples(
   pruned: Sampled,
 ): Promise<Sample[]> {
   const { tokenizer, model: { config, endsOfText = [] } } = materials;
-  const prompts = samplePrompts(materials, PROMPTS);
-  const encoded = prompts.map((prompt) => tokenizer.encode(prompt));
+  const prompts = await samplePrompts(materials, PROMPTS);
+  const encoded = await Promise.all(prompts.map((prompt) => tokenizer.encode(prompt)));
   const longest = Math.max(...encoded.map((prompt) => prompt.length));
   const maxNewTokens = Math.min(SAMPLE_TOKENS, config.T - longest);
   if (maxNewTokens < 1) return [];
@@ -192,10 +192,10 @@ async function samples(
       stop: endsOfText,
       ...SAMPLING,
     }, signal && { signal });
-    return written.map((tokens, i) => {
+    return await Promise.all(written.map((tokens, i) => {
       const own = tokens.subarray(encoded[i].length);
       return tokenizer.decode(endsOfText.includes(own[own.length - 1]) ? own.subarray(0, -1) : own);
-    });
+    }));
   };
   const before = await write(baseline), after = await write(pruned);
   return prompts.map((prompt, i) => (

@@ -386,7 +386,7 @@ export class NeuralPlasticityExperiment implements Disposable {
     checkNumber("maxLength", maxLength, { min: 2, whole: true });
     const names = Object.keys(prompts);
     if (names.length === 0) return {};
-    const encoded = names.map((name) => tokenizer.encode(prompts[name]));
+    const encoded = await Promise.all(names.map((name) => tokenizer.encode(prompts[name])));
     const longest = Math.max(...encoded.map(({ length }) => length));
     const most = Math.min(maxLength, config.T);
     if (longest >= most) {
@@ -403,7 +403,8 @@ export class NeuralPlasticityExperiment implements Disposable {
       ...drawable(tokenizer, config),
       stop: endsOfText,
     }, signal && { signal });
-    return Object.fromEntries(names.map((name, i) => [name, tokenizer.decode(written[i])]));
+    const texts = await Promise.all(written.map((tokens) => tokenizer.decode(tokens)));
+    return Object.fromEntries(names.map((name, i) => [name, texts[i]]));
   }
 
   /**

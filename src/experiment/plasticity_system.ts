@@ -26,7 +26,7 @@ import { HeadChanges, pruneCount } from "./head_changes.ts";
 import { DivergedError, type Lockstep } from "./lockstep.ts";
 import { Pace } from "./pace.ts";
 import type { Place, PlasticitySetting } from "./plasticity_setting.ts";
-import { samplePrompts } from "./setup.ts";
+import { type Materials, samplePrompts } from "./setup.ts";
 
 /** What a cycle may do, and when it counts as a success. */
 export interface PlasticityOptions {
@@ -106,7 +106,8 @@ export class AdaptivePlasticitySystem {
   /** Transformations that worked. */
   memory: TransformationMemory;
   readonly #setting: PlasticitySetting;
-  readonly #prompts: Uint32Array[];
+  /** The prompts of its samples, from the first sample on. */
+  #prompts: Uint32Array[] | undefined;
   readonly #changes: HeadChanges;
   /** Learning-rate factors of the model under study, and of the random control. */
   #factors: Record<FactorArm, HeadLearningRates>;
@@ -139,9 +140,6 @@ export class AdaptivePlasticitySystem {
     this.#choices = new Random(seed, 6);
     const random = () => this.#random;
     this.#changes = new HeadChanges(setting, this.options.regrowth, { random, control: random });
-    this.#prompts = samplePrompts(materials, PROMPTS).map((text) =>
-      materials.tokenizer.encode(text)
-    );
   }
 
   /** The model under study. */
@@ -379,7 +377,7 @@ export class AdaptivePlasticitySystem {
       if (step < steps && !pace.due(lockstep.unread)) continue;
       const read = await lockstep.read("finetuning");
       pace.read(read.length);
-      losses.push(...read);
+      for (const loss of read) losses.push(loss);
       onStep?.(step, read[read.length - 1]);
       signal?.throwIfAborted();
     }
@@ -407,16 +405,19 @@ export class AdaptivePlasticitySystem {
   /** Continues the prompts, always with the same seed. */
   async #write(signal?: AbortSignal): Promise<string[]> {
     const { materials: { tokenizer, model: { config } } } = this.#setting;
-    const longest = Math.max(...this.#prompts.map(({ length }) => length));
+    const prompts = this.#prompts ??= await encodedPrompts(this.#setting.materials);
+    const longest = Math.max(...prompts.map(({ length }) => length));
     using generator = new Generator(this.#studied.model);
     const written = await generator.generate({
-      prompts: this.#prompts,
+      prompts,
       maxNewTokens: Math.min(this.options.sample_tokens, config.T - longest),
       seed: this.options.seed,
       ...drawable(tokenizer, config),
       ...SAMPLING,
     }, signal && { signal });
-    return written.map((tokens, i) => tokenizer.decode(tokens.subarray(this.#prompts[i].length)));
+    return await Promise.all(
+      written.map((tokens, i) => tokenizer.decode(tokens.subarray(prompts[i].length))),
+    );
   }
 
   /** Why a cycle is not kept; nothing where it is. */
@@ -452,6 +453,12 @@ interface Done extends Pick<PlasticityCycle, "pruned_heads" | "grown_heads" | "p
   final_loss?: number;
   losses?: Map<string, number>;
   final?: PlasticityMeasure;
+}
+
+/** The tokens of the prompts that a cycle continues. */
+async function encodedPrompts(materials: Materials): Promise<Uint32Array[]> {
+  const prompts = await samplePrompts(materials, PROMPTS);
+  return await Promise.all(prompts.map((text) => materials.tokenizer.encode(text)));
 }
 
 /** The arms that lose and grow heads. */

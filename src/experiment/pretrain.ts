@@ -139,7 +139,7 @@ export async function preparePretraining(
   const begins = await beginningOf(options, listeners);
   const learned = begins.slice(0, Math.floor(begins.length * TOKENIZER_SHARE));
   const tokenizerJson = trainBpe(learned, sizes.V);
-  const tokenizer = Tokenizer.fromJson(tokenizerJson);
+  const tokenizer = await Tokenizer.fromJson(tokenizerJson);
   if (tokenizer.vocabSize < sizes.V) {
     throw new RangeError(
       `The text yields a vocabulary of ${tokenizer.vocabSize} tokens, not of vocab_size ${sizes.V}: ask for as many, or give a longer text`,

@@ -236,22 +236,23 @@ function calibrationBatches(part: Tokens, { B, T }: { B: number; T: number }): B
  * @param count How many. @param length Tokens in each.
  * @param part `test` at a run's end; `validation` for texts that decide anything before it.
  */
-export function samplePrompts(
+export async function samplePrompts(
   { parts, tokenizer }: Materials,
   { count, length, part = "test" }: {
     count: number;
     length: number;
     part?: "validation" | "test";
   },
-): string[] {
+): Promise<string[]> {
   const tokens = parts[part];
-  return Array.from({ length: count }, (_, i) => {
+  return await Promise.all(Array.from({ length: count }, async (_, i) => {
     const start = Math.floor(i * Math.max(0, tokens.length - length) / count);
     // from the next blank on, so that a prompt does not begin inside a word
-    const text = tokenizer.decode(
+    const text = await tokenizer.decode(
       tokens.subarray(start, Math.min(start + 2 * length, tokens.length)),
     );
     const words = text.slice(text.search(/\s/) + 1).trimStart();
-    return tokenizer.decode(tokenizer.encode(words).subarray(0, length)).trimEnd() || text;
-  });
+    const prompt = (await tokenizer.encode(words)).subarray(0, length);
+    return (await tokenizer.decode(prompt)).trimEnd() || text;
+  }));
 }

@@ -93,7 +93,7 @@ export async function prepareUpgrade(
     );
   }
   const { model: { config, tokenizer } } = prepared.materials;
-  const prompt = tokenizer!.encode(upgrade.prompt).length;
+  const prompt = (await tokenizer!.encode(upgrade.prompt)).length;
   if (upgrade.run_inference && prompt + INFERENCE_TOKENS > config.T) {
     throw new RangeError(
       `prompt must be at most ${config.T - INFERENCE_TOKENS} tokens, for ${INFERENCE_TOKENS} to ` +

@@ -27,7 +27,7 @@ export interface GenerateOptions extends Omit<SamplingOptions, "stop"> {
    * Asked for each token that a sequence gains: its continuation so far, and its place in `prompts`.
    * Where it says true, the token is the sequence's last.
    */
-  until?: (continuation: readonly number[], place: number) => boolean;
+  until?: (continuation: readonly number[], place: number) => boolean | Promise<boolean>;
 }
 
 /** How to follow the writing; nothing here changes what is written. */
@@ -114,12 +114,14 @@ export class Generator implements Disposable {
           submit(gpu, written === 0 ? writing.prefill : writing.decode);
         }
         let going = false;
-        const fresh = (await decoder.look(writing, out)).map(({ fresh, ended }, b) => {
-          const taken = taking(fresh, out[b], { until, stops, from: prompts[b].length, place: b });
+        const fresh: Uint32Array[] = [];
+        for (const [b, look] of (await decoder.look(writing, out)).entries()) {
+          const from = prompts[b].length;
+          const taken = await taking(look.fresh, out[b], { until, stops, from, place: b });
           if (taken.ended) decoder.end(b, out[b].length);
-          going ||= !(ended || taken.ended);
-          return taken.tokens;
-        });
+          going ||= !(look.ended || taken.ended);
+          fresh.push(taken.tokens);
+        }
         onTokens?.(fresh);
         if (!going) break;
         count = chunk ?? adapted(count, performance.now() - start);
@@ -152,7 +154,7 @@ export class Generator implements Disposable {
 }
 
 /** Appends tokens to a sequence up to the one that ends it; `from` is its prompt's length. */
-function taking(
+async function taking(
   tokens: Uint32Array,
   sequence: number[],
   { until, stops, from, place }: Pick<GenerateOptions, "until"> & {
@@ -160,10 +162,10 @@ function taking(
     from: number;
     place: number;
   },
-): { tokens: Uint32Array; ended: boolean } {
+): Promise<{ tokens: Uint32Array; ended: boolean }> {
   for (const [i, token] of tokens.entries()) {
     sequence.push(token);
-    if (until?.(sequence.slice(from), place) || stops.has(token)) {
+    if (await until?.(sequence.slice(from), place) || stops.has(token)) {
       return { tokens: tokens.subarray(0, i + 1), ended: true };
     }
   }
@@ -200,7 +202,7 @@ function checkPrompts(
       );
     }
   });
-  return Math.max(...prompts.map(({ length }) => length));
+  return prompts.reduce((longest, { length }) => Math.max(longest, length), 0);
 }
 
 /** How many tokens to write next, where the last `count` took `ms`. */

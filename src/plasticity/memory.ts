@@ -156,7 +156,7 @@ export class TransformationMemory {
     const toss = checkNumber("random()", random(), { min: 0, below: 1 });
     if (toss >= this.options.replayProbability) return undefined;
     const improvements = this.#entries.map((entry) => entry.improvement);
-    const least = Math.min(...improvements);
+    const least = improvements.reduce((a, b) => Math.min(a, b));
     return this.#entries[drawIndex(improvements.map((value) => value - least + 0.1), random)];
   }
 

@@ -1,0 +1,138 @@
+/** Tokenizers of every kind: the numbers of Python's tokenizers, or a refusal that names the component. */
+import assert from "node:assert/strict";
+import { Tokenizer } from "../src/data/tokenizer.ts";
+import { COMPONENTS, isGpt2Kind, mayRunForever } from "../src/data/tokenizer_kinds.ts";
+
+interface Kind {
+  name: string;
+  json: Record<string, unknown>;
+  /** Of each text. */
+  ids: number[][];
+  decoded: string[];
+  /** Every third number, and two that no token has. */
+  every: number[];
+  all: string;
+}
+
+// made by make_tokenizer_kinds_fixture.py
+const { texts, kinds }: { texts: string[]; kinds: Kind[] } = JSON.parse(
+  await Deno.readTextFile(new URL("fixtures/tokenizers.json", import.meta.url)),
+);
+const json = kinds[0].json;
+
+for (const { name, json, ids, decoded, every, all } of kinds) {
+  Deno.test(`Tokenizer computes what Python's tokenizers does: ${name}`, async () => {
+    const tokenizer = await Tokenizer.fromJson(json);
+    for (const [i, text] of texts.entries()) {
+      assert.deepEqual([...await tokenizer.encode(text)], ids[i], JSON.stringify(text));
+      assert.equal(await tokenizer.decode(ids[i]), decoded[i], JSON.stringify(text));
+    }
+    assert.equal(await tokenizer.decode(every), all);
+    // however a text is cut
+    const long = texts.join(" ").repeat(2);
+    const whole = await tokenizer.encode(long, Infinity);
+    for (const chunk of [1, 2, 3, 5, 17]) {
+      assert.deepEqual(await tokenizer.encode(long, chunk), whole, `chunks of ${chunk}`);
+    }
+  });
+}
+
+Deno.test("GPT-2's kind needs no native code, and every kind is tried", () => {
+  const own = kinds.filter(({ json }) => isGpt2Kind({ ...json })).map(({ name }) => name);
+  assert.deepEqual(own.slice(0, 3), kinds.slice(0, 3).map(({ name }) => name));
+  const used = JSON.stringify(kinds.map(({ json }) => ({ ...json, added_tokens: 0 })));
+  for (const [place, types] of Object.entries(COMPONENTS)) {
+    // what is applied to a text when special tokens are added is applied to none here
+    if (place === "post_processor") continue;
+    for (const type of types) {
+      const untried = ["Precompiled", "BertNormalizer", "FixedLength"].includes(type);
+      if (!untried) assert.ok(used.includes(`"type":"${type}"`), `${place} ${type}`);
+    }
+  }
+});
+
+Deno.test("fromJson() refuses a component that is not computed, by its name", async () => {
+  const model = json.model as Record<string, unknown>;
+  const split = (Regex: string) => ({
+    ...{ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false },
+  });
+  const cases: [Record<string, unknown>, RegExp][] = [
+    [{ normalizer: { type: "Magic" } }, /^t.json: the normalizer "Magic" is not computed/],
+    [
+      { pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "Magic" }] } },
+      /^t.json: the pre_tokenizer "Magic" is not computed; computed are .*ByteLevel/,
+    ],
+    [{ model: { ...model, type: "Magic" } }, /^t.json: the model "Magic" is not computed/],
+    [{ decoder: { type: "Magic" } }, /^t.json: the decoder "Magic" is not computed/],
+    [{ post_processor: { type: "Magic" } }, /^t.json: the post_processor "Magic"/],
+    [{ normalizer: "NFC" }, /^t.json: normalizer must hold objects/],
+    [{ model: { ...model, dropout: 0.1 } }, /^t.json: the model BPE has dropout 0.1/],
+    [
+      { pre_tokenizer: split("(a+)+$") },
+      /^t.json: the regular expression of the pre_tokenizer Split/,
+    ],
+    [{ pre_tokenizer: split("(") }, /^t.json is not a usable tokenizer: /],
+    [
+      { added_tokens: [{ id: 0, content: "a" }] },
+      /^t.json is not a usable tokenizer: missing field/,
+    ],
+    [
+      { model: { type: "WordLevel", vocab: { a: 0 }, unk_token: 5 } },
+      /^t.json is not a usable tokenizer: /,
+    ],
+  ];
+  for (const [change, message] of cases) {
+    await assert.rejects(Tokenizer.fromJson({ ...json, ...change }, {}, "t.json"), {
+      name: "TypeError",
+      message,
+    });
+  }
+});
+
+Deno.test("encode() refuses a word that has no number and no token for the unknown", async () => {
+  const model = { type: "WordLevel", vocab: { the: 0, cat: 1 }, unk_token: "[UNK]" };
+  const pre_tokenizer = { type: "WhitespaceSplit" };
+  const tokenizer = await Tokenizer.fromJson({ model, pre_tokenizer }, {}, "t.json");
+  assert.deepEqual([...await tokenizer.encode("the cat")], [0, 1]);
+  await assert.rejects(tokenizer.encode("the zebra"), {
+    name: "TypeError",
+    message: /^t.json has no token for a part of the text: .*\[UNK\]/,
+  });
+});
+
+Deno.test("encode() takes a long text in one piece, whatever the kind", async () => {
+  const text = "the cat sat on the mat and the dog barked at the cat. ".repeat(12_000);
+  for (
+    const name of ["GPT-2", "Unigram", "Unigram, not split", "byte_fallback, as Llama", "Strip"]
+  ) {
+    const { json } = kinds.find((kind) => kind.name === name)!;
+    const tokenizer = await Tokenizer.fromJson(json);
+    const ids = await tokenizer.encode(text, Infinity);
+    assert.ok(ids.length > 130_000 || name === "GPT-2", `${name}: ${ids.length} tokens`);
+    const word = await tokenizer.encode("t".repeat(300_000));
+    assert.ok(word.length > 1000, `${name}: ${word.length} tokens`);
+  }
+});
+
+Deno.test("mayRunForever() finds repetitions of what repeats", () => {
+  for (
+    const pattern of [
+      "(a+)+$",
+      "(?:a*)*",
+      "((ab)+c)+",
+      "(a|aa)+",
+      "(\\w+\\s?)*$",
+      "(a{2,})+",
+      "(x+x+){3,}y",
+    ]
+  ) {
+    assert.ok(mayRunForever(pattern), pattern);
+  }
+  const gpt4 =
+    "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s+(?!\\S)";
+  for (
+    const pattern of [gpt4, "(ab)+", "[(a+)+]", "\\(a+\\)+", "(a+)?b{2,5}", "(a|b)c+", "[[a+]+]b+"]
+  ) {
+    assert.ok(!mayRunForever(pattern), pattern);
+  }
+});
