@@ -120,7 +120,7 @@ Deno.test("weights that are not finite are refused before a folder is made", asy
     const { code, stderr } = await runScript(name, ...args);
     assert.match(
       stderr,
-      /^RangeError: .*tensor "transformer\.h\.1\.ln_2\.bias" is not finite: element 5 is NaN/m,
+      /^.*tensor "transformer\.h\.1\.ln_2\.bias" is not finite: element 5 is NaN/m,
       command,
     );
     assert.equal(code, 2, command);
