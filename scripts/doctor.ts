@@ -11,7 +11,7 @@ import { advise, examine, type Findings, type LimitFact, mib } from "./doctor_fa
 const AFTER =
   `Permissions: WebGPU itself needs none, and without any this still works. It tells more with
 --allow-env (which backend and drivers are asked for), --allow-sys=osRelease and
---allow-read=/proc/driver/nvidia/version. The task gives all (-A).
+--allow-read=/proc/driver/nvidia/version. The task gives these three, and no other.
 
 Exit code 2 where there is no adapter that Pollard can run on.
 
