@@ -80,3 +80,15 @@ export function choosePruned(
   return chooseHeads(ranked, live, { count })
     .map((chosen) => ({ ...chosen, score: scores[chosen.layer * NH + chosen.head] }));
 }
+
+/** Values of heads by layer; null where one is not a number. */
+export function headRows(
+  { L, NH }: { L: number; NH: number },
+  values?: Float32Array,
+): (number | null)[][] {
+  const at = (i: number) => values && Number.isFinite(values[i]) ? values[i] : null;
+  return Array.from(
+    { length: L },
+    (_, layer) => Array.from({ length: NH }, (_, head) => at(layer * NH + head)),
+  );
+}

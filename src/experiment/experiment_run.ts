@@ -20,6 +20,8 @@ import { Random } from "../random.ts";
 import type { Phase, Results } from "../record.ts";
 import { type Arm, undoGates } from "./arm.ts";
 import { finish } from "./finish.ts";
+import { headRows } from "./analysis.ts";
+import { ExperimentCheckpoints } from "./experiment_checkpoints.ts";
 import { DivergedError, Lockstep } from "./lockstep.ts";
 import type {
   Cursor,
@@ -42,8 +44,6 @@ import type { Materials } from "./setup.ts";
 
 /** Steps whose losses are averaged before stability is judged. */
 const SMOOTHING = 10;
-/** Checkpoints that there are at least, so that one may be damaged. */
-const KEPT = 2;
 /** Milliseconds after which timers and signals are let in. */
 const YIELD_MS = 100;
 
@@ -70,12 +70,10 @@ export class ExperimentRun implements Disposable {
   #controlRandom: Random;
   #manager: ControllerManager | null = null;
   #cursor: Cursor;
-  #lastCheckpoint: string | undefined;
+  readonly #checkpoints: ExperimentCheckpoints;
   #resumedAt = performance.now();
   #yieldedAt = performance.now();
   #savedAt = performance.now();
-  /** Checkpoints that lie inside a stage, oldest first. */
-  #inside: string[] = [];
   /** Whether the options plan the whole run. */
   #planned = false;
   /** Steps of this stage, as its caller asked. */
@@ -93,6 +91,7 @@ export class ExperimentRun implements Disposable {
   ) {
     this.options = options;
     this.folder = folder;
+    this.#checkpoints = new ExperimentCheckpoints(folder);
     this.materials = materials;
     this.#gpu = gpu;
     this.#listeners = listeners;
@@ -251,8 +250,7 @@ export class ExperimentRun implements Disposable {
     this.#manager = state.controller && ControllerManager.fromJSON(state.controller);
     this.#lockstep.restore(state.lockstep, tensors);
     this.#applyGates();
-    this.#lastCheckpoint = path;
-    this.#inside = state.inside ?? (state.between ? [label] : []);
+    this.#checkpoints.restore(saved);
     this.#resumedAt = performance.now();
     if (this.#finished) return; // its records are complete
     await this.folder.cutTo(saved);
@@ -262,7 +260,7 @@ export class ExperimentRun implements Disposable {
 
   /** Path of the last checkpoint, where there is one. */
   get lastCheckpoint(): string | undefined {
-    return this.#lastCheckpoint;
+    return this.#checkpoints.last;
   }
 
   /**
@@ -392,8 +390,8 @@ export class ExperimentRun implements Disposable {
       return await this.folder.work(action);
     } catch (error) {
       if (error instanceof DivergedError) {
-        error.message += this.#lastCheckpoint
-          ? `. The last good checkpoint is ${this.#lastCheckpoint}`
+        error.message += this.#checkpoints.last
+          ? `. The last good checkpoint is ${this.#checkpoints.last}`
           : ". There is no checkpoint before it";
       }
       throw error;
@@ -608,33 +606,22 @@ export class ExperimentRun implements Disposable {
     throw signal.reason;
   }
 
-  /** @param between Whether it lies inside a stage: then it goes once there are two newer ones. */
+  /** @param between Whether it lies inside a stage. */
   async #checkpoint(between = false): Promise<void> {
     const { state: lockstep, tensors } = await this.#lockstep.save();
     this.#cursor.elapsed = this.#elapsed();
     this.#resumedAt = performance.now();
-    const label = `step-${String(lockstep.step).padStart(7, "0")}`;
-    this.#inside = this.#inside.filter((other) => other !== label);
-    const state: SavedState = {
-      inside: between ? [...this.#inside, label] : this.#inside,
+    const label = this.#checkpoints.label(lockstep.step);
+    await this.#recorder.event({ event: "checkpoint", path: `checkpoints/${label}` });
+    await this.#checkpoints.save({
       cursor: this.#cursor,
       lockstep,
       random: this.#random.state,
       controlRandom: this.#controlRandom.state,
       between,
       controller: this.#manager?.toJSON() ?? null,
-    };
-    await this.#recorder.event({ event: "checkpoint", path: `checkpoints/${label}` });
-    this.#lastCheckpoint = await this.folder.saveCheckpoint(label, state, tensors);
+    }, tensors);
     this.#savedAt = performance.now();
-    let left = (await this.folder.checkpoints()).length;
-    for (const older of this.#inside.splice(0)) {
-      if (left > KEPT) {
-        await this.folder.removeCheckpoint(older);
-        left--;
-      } else this.#inside.push(older);
-    }
-    if (between) this.#inside.push(label);
   }
 
   /** Frees every model of the run, and lets others write to its folder. */
@@ -647,16 +634,4 @@ export class ExperimentRun implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** Values of heads by layer; null where one is not a number. */
-export function headRows(
-  { L, NH }: { L: number; NH: number },
-  values?: Float32Array,
-): (number | null)[][] {
-  const at = (i: number) => values && Number.isFinite(values[i]) ? values[i] : null;
-  return Array.from(
-    { length: L },
-    (_, layer) => Array.from({ length: NH }, (_, head) => at(layer * NH + head)),
-  );
 }

@@ -15,7 +15,7 @@ import { detectWarmupEnd, SMOOTHING } from "../plasticity/warmup.ts";
 import { checkNumber } from "../ranges.ts";
 import type { EventRow, MetricRow, Results } from "../record.ts";
 import { type Dashboard, writeDashboard } from "../report/dashboard.ts";
-import { scoreArm } from "./analysis.ts";
+import { headRows, scoreArm } from "./analysis.ts";
 import { EventQueue } from "./event_queue.ts";
 import { configured, type ExperimentConfig } from "./experiment_config.ts";
 import type {
@@ -27,7 +27,7 @@ import type {
   SavedPaths,
   WarmupResults,
 } from "./experiment_results.ts";
-import { type ExperimentRun, headRows } from "./experiment_run.ts";
+import type { ExperimentRun } from "./experiment_run.ts";
 import type { RunListeners, RunProgress, WarmedUp } from "./experiment_state.ts";
 import { type DeviceChoice, type ExperimentOptions, stepBatch } from "./options.ts";
 import {
