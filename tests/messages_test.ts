@@ -1,9 +1,12 @@
 /** What users read: help of 80 columns, messages that begin with what is wrong, and what was meant. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { newCommand, parseCommand, reportError } from "../scripts/cli.ts";
 import { CommanderError } from "../scripts/deps.ts";
 import { wrapHelp } from "../scripts/help.ts";
 import { meantOption, withDashes } from "../scripts/option_names.ts";
+import { loadText } from "../src/data/corpora.ts";
+import { beside } from "../src/data/files.ts";
 import { preparing } from "../src/errors.ts";
 import { didYouMean, nearest } from "../src/nearest.ts";
 import { checkChoice, checkNumber } from "../src/ranges.ts";
@@ -153,5 +156,25 @@ Deno.test("deno task: every task is described in a line", async () => {
   for (const [task, { description }] of Object.entries(denoJson.tasks)) {
     assert.ok(description.length > 0 && description.length <= 76, `${task}: ${description}`);
     assert.ok(listed.includes(`// ${description}`), `${task} is not described in:\n${listed}`);
+  }
+});
+
+Deno.test("paths: a file or folder of nearly that name is told, others are not", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "pollard-paths-" });
+  try {
+    await Deno.writeTextFile(join(dir, "shakespeare.txt"), "x");
+    await Deno.mkdir(join(dir, "docs"));
+    assert.deepEqual(await beside(join(dir, "shakespear.txt")), [join(dir, "shakespeare.txt")]);
+    for (const name of ["none", "x", "other.txt"]) {
+      assert.deepEqual(await beside(join(dir, name)), [], name);
+    }
+    assert.deepEqual(await beside(join(dir, "nowhere", "shakespear.txt")), []);
+    await assert.rejects(loadText(join(dir, "shakespear.txt")), (error: Error) => {
+      assert.ok(error.message.includes(`no file at ${join(dir, "shakespear.txt")}: give`));
+      assert.ok(error.message.endsWith(`did you mean ${join(dir, "shakespeare.txt")}?`));
+      return true;
+    });
+  } finally {
+    await Deno.remove(dir, { recursive: true });
   }
 });

@@ -5,6 +5,7 @@
  */
 import { basename, dirname, resolve } from "node:path";
 import { isSystemError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
 import type { ByteSource } from "../gpt2/safetensors.ts";
 
 /**
@@ -177,16 +178,16 @@ export async function isFolder(path: string): Promise<boolean> {
   return (await Deno.stat(path).catch(() => undefined))?.isDirectory ?? false;
 }
 
-/** Paths beside one that is not there, as it is written: one of them may have been meant. */
+/** The path beside one that is not there that may have been meant, if any, as the other is written. */
 export async function beside(path: string): Promise<string[]> {
-  const folder = dirname(path), begin = path.slice(0, path.length - basename(path).length);
-  const names: string[] = [];
+  const asked = basename(path), names: string[] = [];
   try {
-    for await (const { name } of Deno.readDir(folder)) {
-      if (names.push(begin + name) > 1000) break;
+    for await (const { name } of Deno.readDir(dirname(path))) {
+      if (names.push(name) > 1000) break;
     }
   } catch {
     // what cannot be listed has nothing to offer
   }
-  return names;
+  const meant = nearest(asked, names);
+  return meant === undefined ? [] : [path.slice(0, path.lastIndexOf(asked)) + meant];
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { parseJson, sha256 } from "../data/files.ts";
 import { type AboutRun, RUN_MARK, type RunKind } from "../record.ts";
@@ -83,7 +83,7 @@ export async function readMark(dir: string, kind: FolderKind): Promise<string> {
     }
     throw new TypeError(
       own.mark === RUN_MARK
-        ? `${dir} is not a folder that a run of Pollard made: it has no ${RUN_MARK}`
+        ? `${resolve(dir)} is not a folder that a run of Pollard made: it has no ${RUN_MARK}`
         : `${dir} is not the folder of ${own.what} that can be continued: it has no ${own.mark}`,
     );
   }

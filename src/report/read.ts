@@ -105,7 +105,7 @@ async function readShared(dir: string): Promise<Shared> {
   const needed = async <T>(file: keyof typeof RUN_FILES, form: Form<T>): Promise<T> => {
     const found = await readRecord(path(file), form);
     if (found !== undefined) return found;
-    throw new TypeError(`${dir} is not a run folder: it has no ${RUN_FILES[file]}`);
+    throw new TypeError(`${resolve(dir)} is not a run folder: it has no ${RUN_FILES[file]}`);
   };
   const config = await needed("config", configForm);
   const mark = await readRecord(join(dir, RUN_MARK), markForm);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { isFile, isFolder } from "../data/files.ts";
 import { pathInside } from "../data/paths.ts";
 import {
@@ -39,7 +39,9 @@ export async function isSweep(dir: string): Promise<boolean> {
 export async function readSweep(dir: string): Promise<SweepRecord> {
   const record = await readRecord(join(dir, SWEEP_FILE), sweepForm);
   if (!record) {
-    throw new TypeError(`${dir} is not a folder that a sweep made: it has no ${SWEEP_FILE}`);
+    throw new TypeError(
+      `${resolve(dir)} is not a folder that a sweep made: it has no ${SWEEP_FILE}`,
+    );
   }
   const runs = record.runs.map(({ strategy, pruning_level, seed, folder }) => {
     const own = { strategy, pruning_level, seed };
