@@ -1,5 +1,6 @@
 /** Tokenizers of every kind: the numbers of Python's tokenizers, or a refusal that names the component. */
 import assert from "node:assert/strict";
+import { alphabet } from "../src/data/bpe.ts";
 import { Tokenizer } from "../src/data/tokenizer.ts";
 import { COMPONENTS, isGpt2Kind, mayRunForever } from "../src/data/tokenizer_kinds.ts";
 
@@ -134,5 +135,54 @@ Deno.test("mayRunForever() finds repetitions of what repeats", () => {
     const pattern of [gpt4, "(ab)+", "[(a+)+]", "\\(a+\\)+", "(a+)?b{2,5}", "(a|b)c+", "[[a+]+]b+"]
   ) {
     assert.ok(!mayRunForever(pattern), pattern);
+  }
+});
+
+/** GPT-2's kind with tokens of its own; without merges, so that numbers are those of bytes. */
+function bytesAnd(contents: [content: string, normalized: boolean][], more: string[] = []) {
+  const { symbols } = alphabet();
+  const vocab = Object.fromEntries([...symbols, ...more].map((symbol, id) => [symbol, id]));
+  const flags = { single_word: false, lstrip: false, rstrip: false, special: false };
+  const added_tokens = contents.map(([content, normalized], i) => ({
+    ...{ id: 256 + more.length + i, content, normalized, ...flags },
+  }));
+  return {
+    ...{ normalizer: null, post_processor: null, truncation: null, padding: null },
+    ...{ version: "1.0", added_tokens, model: { type: "BPE", vocab, merges: [] } },
+    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true },
+    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true },
+  };
+}
+
+// the numbers and texts are those of Python's tokenizers 0.23.2
+Deno.test("added tokens that overlap: those without normalized come first", async () => {
+  const both = await Tokenizer.fromJson(bytesAnd([["<zap>", false], ["<<za", true]]));
+  assert.deepEqual([...await both.encode("<<zap>")], [27, 256]);
+  assert.deepEqual([...await both.encode("a<<za")], [64, 257]);
+  assert.ok(isGpt2Kind(bytesAnd([["<zap>", false], ["<pad>", true]])), "these do not overlap");
+});
+
+Deno.test("tokens are decoded as bytes if they can be, and as themselves otherwise", async () => {
+  const added = await Tokenizer.fromJson(bytesAnd([["\u00e9a", false], ["<zap>", false]]));
+  assert.equal(await added.decode([256]), "\ufffda");
+  assert.equal(await added.decode([257]), "<zap>");
+  const odd = await Tokenizer.fromJson(bytesAnd([], ["\u9be8", "\u00e9\u9be8"]));
+  assert.equal(await odd.decode([64, 256, 257]), "a\u9be8\u00e9\u9be8");
+});
+
+Deno.test("a text is not cut before white space that a normaliser drops", async () => {
+  const vocab = { a: 0, b: 1, ab: 2, "[UNK]": 3 };
+  const model = { type: "WordLevel", vocab, unk_token: "[UNK]" };
+  const bert = {
+    ...{ type: "BertNormalizer", clean_text: true, handle_chinese_chars: true },
+    ...{ strip_accents: null, lowercase: true },
+  };
+  for (const [normalizer, pre] of [[bert, "BertPreTokenizer"], [{ type: "Nmt" }, "Whitespace"]]) {
+    const json = { model, normalizer, pre_tokenizer: { type: pre } };
+    const tokenizer = await Tokenizer.fromJson(json);
+    for (const chunk of [1, Infinity]) {
+      assert.deepEqual([...await tokenizer.encode("a\vb", chunk)], [2]);
+      assert.deepEqual([...await tokenizer.encode("a\tb a", chunk)], [0, 1, 0]);
+    }
   }
 });

@@ -168,8 +168,33 @@ export function isGpt2Kind(json: Json): boolean {
     isObject(pre) && pre.type === "ByteLevel" && pre.add_prefix_space === false &&
     pre.use_regex !== false && isObject(decoder) && decoder.type === "ByteLevel" &&
     alphabet().symbols.every((symbol) => Object.hasOwn(vocab, symbol)) &&
+    spelled(vocab, added) &&
     model.merges.every((merge) => Object.hasOwn(vocab, mergedOf(merge))) &&
     standAlone(added, vocab);
+}
+
+/** Whether all tokens but the added ones are written in the byte-level alphabet. */
+function spelled(vocab: Json, added: unknown): boolean {
+  const symbols = new Set(alphabet().symbols);
+  const own = new Set(Array.isArray(added) ? added.map((token) => token?.content) : []);
+  return Object.keys(vocab).every((token) =>
+    own.has(token) || Array.from(token).every((symbol) => symbols.has(symbol))
+  );
+}
+
+/** Whether a text may hold two strings so that they have characters in common. */
+function overlap(a: string, b: string): boolean {
+  if (a.includes(b) || b.includes(a)) return true;
+  for (let n = 1; n < Math.min(a.length, b.length); n++) {
+    if (a.endsWith(b.slice(0, n)) || b.endsWith(a.slice(0, n))) return true;
+  }
+  return false;
+}
+
+/** Whether the library decodes a token that is written in the byte-level alphabet as other characters. */
+function readsAsBytes(content: string, symbols: ReadonlySet<string>): boolean {
+  const characters = [...content];
+  return characters.every((c) => symbols.has(c)) && characters.some((c) => c > "~");
 }
 
 /** What a merge makes of two tokens. */
@@ -178,17 +203,23 @@ function mergedOf(merge: unknown): string {
   return Array.isArray(merge) && merge.length === 2 ? merge.join("") : "";
 }
 
-/** Whether added tokens have no option of their own, and the numbers that the library would give them. */
+/**
+ * Whether added tokens have no option of their own, and the numbers that the library would give them. It
+ * looks for those without `normalized` first, which shows only if such a token overlaps one with it.
+ */
 function standAlone(added: unknown, vocab: Record<string, number>): boolean {
   if (!Array.isArray(added)) return false;
-  const taken = new Set<string>();
+  const taken = new Set<string>(), symbols = new Set(alphabet().symbols);
+  const early = added.filter(({ normalized }) => !normalized);
+  const late = added.filter(({ normalized }) => normalized);
+  if (early.some((a) => late.some((b) => overlap(a.content, b.content)))) return false;
   let next = Object.keys(vocab).length;
   return [...added].sort((a, b) => a.id - b.id).every((token) => {
     const { id, content, single_word, lstrip, rstrip } = token as Json;
     if (single_word || lstrip || rstrip || typeof content !== "string" || content === "") {
       return false;
     }
-    if (taken.has(content)) return false;
+    if (taken.has(content) || readsAsBytes(content, symbols)) return false;
     taken.add(content);
     const expected = Object.hasOwn(vocab, content) ? vocab[content] : next;
     if (id !== expected) return false;
@@ -228,6 +259,7 @@ const CUTS_FURTHER = new Set(
  *   and looks ahead only out of white space.
  * - A pre-tokenizer that puts a space before its text leaves a text alone that begins with one: then only
  *   a space will do.
+ * - A normaliser may drop any white space but the space: then, too, only a space will do.
  * - There is no cut behind what only some libraries take for white space.
  *
  * @returns A pattern that matches at such places, or undefined if none is known.
@@ -245,7 +277,8 @@ export function safeCuts(json: Json): RegExp | undefined {
   const atWhiteSpace = /(?<=[^\s\p{White_Space}])[ \t\n\v\f\r]/gu;
   const type = pre?.type as string | undefined;
   if (type !== undefined && DROPS_SPACE.has(type)) {
-    return rest.every((part) => CUTS_FURTHER.has(part.type as string)) ? atWhiteSpace : undefined;
+    if (!rest.every((part) => CUTS_FURTHER.has(part.type as string))) return undefined;
+    return json.normalizer === null ? atWhiteSpace : atSpace;
   }
   if (rest.length > 0) return undefined;
   if (type === "Metaspace") return pre.split === false ? undefined : atSpace;
