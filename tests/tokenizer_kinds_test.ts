@@ -125,6 +125,9 @@ Deno.test("mayRunForever() finds repetitions of what repeats", () => {
       "(\\w+\\s?)*$",
       "(a{2,})+",
       "(x+x+){3,}y",
+      "(?:a|a){2,40}b",
+      "(?:a{1,30}){1,30}b",
+      "(a+){20}b",
     ]
   ) {
     assert.ok(mayRunForever(pattern), pattern);
@@ -132,7 +135,17 @@ Deno.test("mayRunForever() finds repetitions of what repeats", () => {
   const gpt4 =
     "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s+(?!\\S)";
   for (
-    const pattern of [gpt4, "(ab)+", "[(a+)+]", "\\(a+\\)+", "(a+)?b{2,5}", "(a|b)c+", "[[a+]+]b+"]
+    const pattern of [
+      gpt4,
+      "(ab)+",
+      "[(a+)+]",
+      "\\(a+\\)+",
+      "(a+)?b{2,5}",
+      "(a|b)c+",
+      "[[a+]+]b+",
+      "(?:\\d{3})+",
+      "(a|b){1}",
+    ]
   ) {
     assert.ok(!mayRunForever(pattern), pattern);
   }

@@ -107,9 +107,9 @@ function componentsOf(component: unknown, place: Place, where: string): Json[] {
 }
 
 /**
- * Whether a regular expression repeats, without a bound, a group that itself repeats without a bound or
- * has alternatives: such patterns can take time that is exponential in the length of a text. Possessive
- * and atomic groups, which cannot, are not told apart.
+ * Whether a regular expression repeats a group that itself repeats some number of times or has
+ * alternatives: such patterns can take time that is exponential in the length of a text, and the library
+ * then ends the process. Possessive and atomic groups, which cannot, are not told apart.
  */
 export function mayRunForever(pattern: string): boolean {
   /** For each open group: whether it repeats something or has alternatives. */
@@ -117,18 +117,18 @@ export function mayRunForever(pattern: string): boolean {
   let closed = false;
   for (let i = 0; i < pattern.length; i++) {
     const c = pattern[i];
-    let unbounded = c === "*" || c === "+";
+    let repeats = c === "*" || c === "+", varies = repeats;
     if (c === "{") {
-      const bounds = /^\{\d*(,?)(\d*)\}/.exec(pattern.slice(i));
+      const bounds = /^\{(\d*)(,?)(\d*)\}/.exec(pattern.slice(i));
       if (bounds) {
-        unbounded = bounds[1] === "," && bounds[2] === "";
+        const [, least, comma, most] = bounds;
+        varies = comma === "," && least !== most;
+        repeats = Number(comma === "," ? most || Infinity : least) > 1;
         i += bounds[0].length - 1;
       }
     }
-    if (unbounded) {
-      if (closed) return true;
-      if (groups.length > 0) groups[groups.length - 1] = true;
-    }
+    if (repeats && closed) return true;
+    if (varies && groups.length > 0) groups[groups.length - 1] = true;
     closed = false;
     if (c === "\\") i++;
     else if (c === "[") i = endOfClass(pattern, i);
