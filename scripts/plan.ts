@@ -11,7 +11,12 @@ import { DEFAULTS, type ExperimentOptions } from "../src/experiment/options.ts";
 import { runOptions, type SweepOptions } from "../src/experiment/sweep_options.ts";
 import type { SweepPlanRun } from "../src/record.ts";
 import { shellQuote } from "../src/shell.ts";
+import denoJson from "../deno.json" with { type: "json" };
 import { printPiece } from "./cli.ts";
+
+/** What `deno task experiment` may do. */
+const PERMISSIONS = denoJson.tasks.experiment.command.split(" ")
+  .filter((word) => word.startsWith("--allow-"));
 
 /**
  * The options of an experiment as its command line takes them: those that differ from the defaults.
@@ -35,7 +40,7 @@ export function experimentArgs(options: ExperimentOptions): string[] {
 export function runCommand(options: ExperimentOptions, runDir: string): string[] {
   const script = new URL("./neural_plasticity_controller_experiment.ts", import.meta.url);
   return [
-    ...[Deno.execPath(), "run", "-A"],
+    ...[Deno.execPath(), "run", ...PERMISSIONS],
     script.protocol === "file:" ? fileURLToPath(script) : script.href,
     ...["--run_dir", resolve(runDir), ...experimentArgs(options)],
   ];
@@ -67,7 +72,7 @@ export function planLines(
 
 /** An option is quoted from its value on. */
 function quoteWord(word: string): string {
-  const [, option = "", value = ""] = /^(-A|--\w+(?:=|$))?(.*)$/.exec(word)!;
+  const [, option = "", value = ""] = /^(--[\w-]+(?:=|$))?(.*)$/.exec(word)!;
   return option + (value !== "" || option === "" ? shellQuote(value) : "");
 }
 
