@@ -67,9 +67,10 @@ Deno.test("a batch that is in parts already is advised to have more of them", ()
 Deno.test("what is said to fit does, and one more does not", async () => {
   using small = await Gpu.open({ maxBinding: 1 << 20 });
   const sizes = { config, live: full };
-  const refusal = (B: number, T: number) => {
+  const refusal = (B: number, T: number, more: { accumulate?: number } = {}) => {
+    const allocation = { B, T, models: 1, lengthOption: "sequence_length", ...more };
     try {
-      planMemory(small, sizes, { B, T, models: 1, lengthOption: "sequence_length" }, Infinity);
+      planMemory(small, sizes, allocation, Infinity);
     } catch (error) {
       assert.ok(error instanceof RangeError);
       return error.message;
@@ -86,7 +87,8 @@ Deno.test("what is said to fit does, and one more does not", async () => {
     assert.equal(trainer.batchSize, batch);
   }
   assert.throws(() => new Trainer(model, { B: batch + 1, T: 100 }), /would bind/);
-  const shorter = refusal(8, 256);
+  assert.doesNotMatch(said, /accumulation/, "an option that the command does not have");
+  const shorter = refusal(8, 256, { accumulate: 1 });
   const length = Number(/or sequence_length (\d+)/.exec(shorter)?.[1]);
   assert.match(shorter, /what fits: batch_size 2, or sequence_length \d+; batch_size 2 with /);
   assert.match(shorter, /with gradient_accumulation_steps 4 trains alike$/);

@@ -16,7 +16,7 @@ export interface Allocation {
   T: number;
   /** Models with their gradients, moments and activations. */
   models: number;
-  /** Parts of a batch; see `TrainerOptions`. */
+  /** Parts of a batch, if the user can choose them; see `TrainerOptions`. */
   accumulate?: number;
   /** Whether layers keep only their inputs; see `TrainerOptions`. */
   recompute?: boolean;

@@ -48,7 +48,7 @@ export function planMemory(
 ): MemoryPlan {
   const plan = attempt(gpu, model, allocation, most);
   if (typeof plan !== "string") return plan;
-  const { B, T, recompute, accumulate = 1, training = true } = allocation;
+  const { B, T, recompute, accumulate, training = true } = allocation;
   const { lengthOption = "max_length", batchOption = "batch_size" } = allocation;
   const fits = (change: Partial<Allocation>) =>
     typeof attempt(gpu, model, { ...allocation, ...change }, most) !== "string";
@@ -63,7 +63,7 @@ export function planMemory(
   ];
   const divisor = largestDivisor(B, batch);
   const alike = `batch_size ${divisor} with gradient_accumulation_steps ${
-    B / divisor * accumulate
+    B / divisor * (accumulate ?? 1)
   }`;
   if (ways.length === 0) {
     // what stands in the way of the smallest batch tells more than what a larger one needs
@@ -75,7 +75,7 @@ export function planMemory(
   }
   throw new RangeError(
     `${plan}; what fits: ${ways.join(", or ")}` +
-      (training && batch > 0 ? `; ${alike} trains alike` : ""),
+      (accumulate !== undefined && batch > 0 ? `; ${alike} trains alike` : ""),
   );
 }
 
