@@ -11,7 +11,9 @@ import { advise, examine, type Findings, type LimitFact, mib } from "./doctor_fa
 const AFTER =
   `Permissions: WebGPU itself needs none, and without any this still works. It tells more with
 --allow-env (which backend and drivers are asked for), --allow-sys=osRelease and
---allow-read=/proc/driver/nvidia/version. The task gives these three, and no other.
+--allow-read=/proc/driver/nvidia/version. --all needs --allow-run: it opens each adapter in a
+process of its own. The task may read, look at environment and system, and start programs; it
+has no network, and writes nothing.
 
 Exit code 2 where there is no adapter that Pollard can run on.
 
