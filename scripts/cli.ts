@@ -107,6 +107,7 @@ let optionNames: readonly string[] = [];
 function withUnderscores(command: AnyCommand, args: readonly string[]): string[] {
   const known = new Map(command.options.map((option) => [option.long, option]));
   const spell = (arg: string): string => {
+    if (!arg.startsWith("--")) return arg;
     const [flag, ...value] = arg.split("=");
     const spelled = "--" + flag.slice(2).replaceAll("-", "_");
     return known.has(flag) || !known.has(spelled) ? arg : [spelled, ...value].join("=");
@@ -114,7 +115,7 @@ function withUnderscores(command: AnyCommand, args: readonly string[]): string[]
   const out: string[] = [];
   for (let i = 0; i < args.length; i++) {
     if (args[i] === "--") return [...out, ...args.slice(i)];
-    const arg = args[i].startsWith("--") ? spell(args[i]) : args[i];
+    const arg = spell(args[i]);
     out.push(arg);
     if (/^--./.test(arg)) checkKnown(command, arg, known);
     const option = known.get(arg.split("=")[0]);

@@ -287,7 +287,10 @@ Deno.test("the command writes a model that computes what the full shape does, an
   // once more, from what it wrote; what was measured before does not stay
   const refused = await command("--model_name", prunedDir, "--no_measure");
   assert.equal(refused.code, 2);
-  assert.match(refused.stderr, /holds a model already: overwrite replaces it, or give another/);
+  assert.match(
+    refused.stderr,
+    /^--overwrite is needed to replace the model that .* holds; or give another/m,
+  );
   assert.ok(await Deno.stat(join(output, "speed.json")));
   const again = await command("--model_name", prunedDir, "--no_measure", "--overwrite");
   assert.equal(again.code, 0, again.stderr);

@@ -143,7 +143,10 @@ Deno.test("export refuses what it cannot do, and leaves everything as it was", a
       /a model cannot be written to .*name another folder/,
     ],
     [[modelDir, "--output", run.dir], /left alone/],
-    [[modelDir, "--output", modelDir], /holds a model already: overwrite replaces it/],
+    [
+      [modelDir, "--output", modelDir],
+      /^--overwrite is needed to replace the model that .* holds; or give another folder$/m,
+    ],
   ];
   for (const [args, message] of refused) {
     const { code, stderr, stdout } = await command(...args);

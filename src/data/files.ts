@@ -5,7 +5,7 @@
  */
 import { basename, dirname, resolve } from "node:path";
 import { isSystemError } from "../errors.ts";
-import { nearest } from "../nearest.ts";
+import { didYouMean, nearest } from "../nearest.ts";
 import type { ByteSource } from "../gpt2/safetensors.ts";
 
 /**
@@ -176,6 +176,16 @@ export async function isFile(path: string): Promise<boolean> {
 /** Whether there is a folder at a path; what cannot be looked at is none. */
 export async function isFolder(path: string): Promise<boolean> {
   return (await Deno.stat(path).catch(() => undefined))?.isDirectory ?? false;
+}
+
+/**
+ * Refuses a path where there is no folder, with the one beside it that may have been meant.
+ *
+ * @throws {TypeError} If there is none.
+ */
+export async function checkFolder(dir: string): Promise<void> {
+  if (await isFolder(dir)) return;
+  throw new TypeError(`no folder at ${resolve(dir)}${didYouMean(dir, await beside(dir))}`);
 }
 
 /** The path beside one that is not there that may have been meant, if any, as the other is written. */

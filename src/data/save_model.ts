@@ -118,9 +118,10 @@ export async function checkSavable(dir: string): Promise<void> {
   try {
     await Deno.remove(await Deno.makeTempDir({ dir: dirname(target), prefix: ".pollard-" }));
   } catch (error) {
-    throw new TypeError(
-      `a model cannot be written to ${dir}: ${(error as Error).message}; name another folder`,
-    );
+    const why = error instanceof Deno.errors.NotFound
+      ? `there is no folder ${dirname(target)}; make it, or name another folder`
+      : `${(error as Error).message}; name another folder`;
+    throw new TypeError(`a model cannot be written to ${dir}: ${why}`);
   }
 }
 

@@ -133,7 +133,7 @@ export function pickSplit(
 ): SplitName {
   if (!hasSplits) {
     if (split === undefined) return "train";
-    throw new RangeError(`${name} has no splits: leave out ${split}`);
+    throw new RangeError(`split must not be given for a text without splits: ${name}`);
   }
   if (split !== undefined && splits[split] !== undefined) return split;
   throw new RangeError(

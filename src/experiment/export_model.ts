@@ -102,7 +102,7 @@ export async function checkTarget(
   await checkSavable(output);
   if (!overwrite && await isFile(join(output, "config.json"))) {
     throw new Deno.errors.AlreadyExists(
-      `${output} holds a model already: overwrite replaces it, or give another folder`,
+      `overwrite is needed to replace the model that ${output} holds; or give another folder`,
     );
   }
 }

@@ -5,7 +5,7 @@
  */
 import { join, resolve } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
-import { parseJson, sha256 } from "../data/files.ts";
+import { checkFolder, parseJson, sha256 } from "../data/files.ts";
 import { type AboutRun, RUN_MARK, type RunKind } from "../record.ts";
 import { shellCommand } from "../shell.ts";
 
@@ -81,6 +81,7 @@ export async function readMark(dir: string, kind: FolderKind): Promise<string> {
     if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
       throw error;
     }
+    await checkFolder(dir);
     throw new TypeError(
       own.mark === RUN_MARK
         ? `${resolve(dir)} is not a folder that a run of Pollard made: it has no ${RUN_MARK}`

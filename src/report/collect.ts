@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { isFile } from "../data/files.ts";
+import { checkFolder, isFile } from "../data/files.ts";
 import { RUN_MARK, type SweepPlanRun } from "../record.ts";
 import { type ComparedRun, readCompared, waitingRun } from "./compared.ts";
 import { isSweep, readSweep, stateOf } from "./sweep_folder.ts";
@@ -17,9 +17,10 @@ const DEPTH = 4;
  * read, are among them with the reason; so are the runs of the sweeps' plans there that have no folder yet.
  *
  * @param dir A sweep's folder, or any other that holds run folders.
- * @throws {TypeError} If there is neither a run folder nor a sweep's plan, or a plan is broken.
+ * @throws {TypeError} If there is no such folder, neither a run folder nor a sweep's plan, or a plan is broken.
  */
 export async function collectRuns(dir: string): Promise<ComparedRun[]> {
+  await checkFolder(dir);
   const found: Found = { runs: [], plans: [] };
   await search(dir, DEPTH, found, new Set());
   const runs = await Promise.all(found.runs.toSorted().map(readFound));

@@ -15,6 +15,7 @@ import {
   type RunKind,
   type RunRecord,
 } from "../record.ts";
+import { checkFolder } from "../data/files.ts";
 import { readHeads, readLines, readRecord, type Row } from "./record_files.ts";
 import {
   configForm,
@@ -105,6 +106,7 @@ async function readShared(dir: string): Promise<Shared> {
   const needed = async <T>(file: keyof typeof RUN_FILES, form: Form<T>): Promise<T> => {
     const found = await readRecord(path(file), form);
     if (found !== undefined) return found;
+    await checkFolder(dir);
     throw new TypeError(`${resolve(dir)} is not a run folder: it has no ${RUN_FILES[file]}`);
   };
   const config = await needed("config", configForm);

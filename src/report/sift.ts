@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { isFile, isFolder } from "../data/files.ts";
+import { checkFolder, isFile } from "../data/files.ts";
 import { SWEEP_FILE } from "../record.ts";
 import { RUN_FILES } from "./read.ts";
 
@@ -34,7 +34,7 @@ export async function siftRuns(paths: readonly string[]): Promise<Sifted> {
 
 async function whyNot(path: string): Promise<string | undefined> {
   if (await isFile(path)) return "it is a file";
-  if (!await isFolder(path)) throw new TypeError(`${path}: there is no such folder`);
+  await checkFolder(path);
   if (await isFile(join(path, RUN_FILES.config))) return undefined;
   if (await isFile(join(path, SWEEP_FILE))) {
     return "it is a sweep's folder: name it alone, or name the run folders in it";

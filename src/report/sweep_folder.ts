@@ -4,7 +4,7 @@
  * @module
  */
 import { join, resolve } from "node:path";
-import { isFile, isFolder } from "../data/files.ts";
+import { checkFolder, isFile, isFolder } from "../data/files.ts";
 import { pathInside } from "../data/paths.ts";
 import {
   type EventRow,
@@ -39,6 +39,7 @@ export async function isSweep(dir: string): Promise<boolean> {
 export async function readSweep(dir: string): Promise<SweepRecord> {
   const record = await readRecord(join(dir, SWEEP_FILE), sweepForm);
   if (!record) {
+    await checkFolder(dir);
     throw new TypeError(
       `${resolve(dir)} is not a folder that a sweep made: it has no ${SWEEP_FILE}`,
     );
