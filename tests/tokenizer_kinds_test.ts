@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { alphabet } from "../src/data/bpe.ts";
 import { Tokenizer } from "../src/data/tokenizer.ts";
-import { COMPONENTS, isGpt2Kind, mayRunForever } from "../src/data/tokenizer_kinds.ts";
+import { isGpt2Kind } from "../src/data/gpt2_kind.ts";
+import { COMPONENTS, mayRunForever } from "../src/data/tokenizer_kinds.ts";
 
 interface Kind {
   name: string;
@@ -198,4 +199,106 @@ Deno.test("a text is not cut before white space that a normaliser drops", async 
       assert.deepEqual([...await tokenizer.encode("a\tb a", chunk)], [0, 1, 0]);
     }
   }
+});
+
+// the numbers and texts are those of Python's tokenizers 0.23.2
+Deno.test("what only looks like GPT-2's kind is computed as in Python", async () => {
+  const whole = bytesAnd([["<b>", false], ["<a>", false]]);
+  const { type: _, ...untyped } = whole.model;
+  const vocab = { ...untyped.vocab, he: 256, hehe: 257 };
+  const merged = { ...untyped, vocab, merges: ["h e", "he he"] };
+  const moved = whole.added_tokens.toReversed();
+  for (
+    const [change, numbers] of [
+      [{ model: untyped }, [71, 68, 68, 220, 71, 68, 71, 68, 256, 257]], // an older file names no type
+      [{ model: { ...untyped, unk_token: "e", fuse_unk: true } }, [
+        71,
+        68,
+        68,
+        220,
+        71,
+        68,
+        71,
+        68,
+      ]],
+      [{ model: merged, added_tokens: [] }, [256, 68, 220, 257]],
+      [{ added_tokens: moved }, [71, 68, 68, 220, 71, 68, 71, 68, 257, 256]], // numbered as they come
+    ] as [Record<string, unknown>, number[]][]
+  ) {
+    const tokenizer = await Tokenizer.fromJson({ ...whole, ...change });
+    const text = numbers.length > 8 ? "hee hehe<b><a>" : "hee hehe";
+    assert.deepEqual([...await tokenizer.encode(text)], numbers, JSON.stringify(change));
+  }
+});
+
+Deno.test("what Python refuses is refused, whatever the kind", async () => {
+  const { trim_offsets: _, ...short } = bytesAnd([]).pre_tokenizer;
+  const vocab = { ...bytesAnd([]).model.vocab, he: 256 };
+  const bpe = (change: Record<string, unknown>) => ({ model: { type: "BPE", vocab, ...change } });
+  const [token] = bytesAnd([["<zap>", false]]).added_tokens;
+  const changes: Record<string, unknown>[] = [
+    { pre_tokenizer: short },
+    { version: "2.0" },
+    { extra: 1 },
+    { added_tokens: [{ ...token, special: undefined }] },
+    { added_tokens: [{ ...token, content: "\ud800" }] },
+    bpe({ merges: ["h e x"] }),
+    bpe({ merges: ["zz e"] }),
+    bpe({ merges: ["h e", ["h", "e"]] }),
+    bpe({ merges: [], vocab: { ...vocab, x: "7" } }),
+    bpe({ merges: [], byte_fallback: "" }),
+  ];
+  for (const change of changes) {
+    const json = { ...bytesAnd([]), ...change };
+    await assert.rejects(Tokenizer.fromJson(json, {}, "t.json"), {
+      name: "TypeError",
+      message: /^t.json is not a usable tokenizer: /,
+    }, JSON.stringify(change).slice(0, 200));
+  }
+});
+
+// Python's library panics on these, or leaves them to chance; here it would end the process
+Deno.test("what the library cannot compute is refused by name", async () => {
+  const vocab = { a: 0, b: 1, ab: 2, "[UNK]": 3 };
+  const words = { type: "WordLevel", vocab, unk_token: "[UNK]" };
+  const strip = { type: "Strip", strip_left: true, strip_right: true };
+  const flags = { single_word: false, lstrip: false, rstrip: false, special: false };
+  const token = (content: string, id: number, more: Record<string, boolean> = {}) => ({
+    ...{ id, content, normalized: true, ...flags, ...more },
+  });
+  const cases: [Record<string, unknown>, RegExp][] = [
+    [{ model: { ...words, vocab: { ...vocab, c: 1 } } }, /gives "b" and "c" the same number 1/],
+    [{ normalizer: { type: "Prepend", prepend: "" } }, /normalizer Prepend prepends nothing/],
+    [
+      {
+        model: { type: "BPE", vocab, merges: ["a b"], continuing_subword_prefix: "##" },
+      },
+      /continuing_subword_prefix "##", and the merge "a b"/,
+    ],
+    [
+      { added_tokens: [token("<x>", 4, { rstrip: true }), token(" y", 5)] },
+      /added token "<x>" takes the white space after it \(rstrip\), and " y" begins with some/,
+    ],
+    [{ normalizer: strip, added_tokens: [token("  ", 4)] }, /leaves nothing of .* " {2}"/],
+  ];
+  for (const [change, message] of cases) {
+    const json = { model: words, pre_tokenizer: { type: "WhitespaceSplit" }, ...change };
+    await assert.rejects(Tokenizer.fromJson(json, {}, "t.json"), { name: "TypeError", message });
+  }
+});
+
+Deno.test("every number that a token has is decoded", async () => {
+  const vocab = JSON.parse('{"a":0,"__proto__":1,"constructor":4000000000,"[UNK]":3}');
+  const pre_tokenizer = { type: "WhitespaceSplit" };
+  const words = await Tokenizer.fromJson({
+    ...{ model: { type: "WordLevel", vocab, unk_token: "[UNK]" }, pre_tokenizer },
+  });
+  const numbers = [0, 1, 4000000000, 3];
+  assert.deepEqual([...await words.encode("a __proto__ constructor x")], numbers);
+  assert.equal(await words.decode([...numbers, 2]), "a __proto__ constructor [UNK]");
+  const list = [["<unk>", 0], ["a", -1], ["b", -2], ["a", -1.5]];
+  const unigram = await Tokenizer.fromJson({
+    ...{ model: { type: "Unigram", unk_id: 0, vocab: list }, pre_tokenizer },
+  });
+  assert.equal(await unigram.decode([0, 1, 2, 3]), "<unk> a b a");
 });

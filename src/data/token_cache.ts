@@ -15,7 +15,7 @@ import { FileTokens, type TokenWidth } from "./tokens.ts";
 import { fileBlocks, type Reading } from "./utf8.ts";
 
 /** Names the format; counts up whenever the same text might give other numbers. */
-const FORMAT = "pollard2";
+const FORMAT = "pollard3";
 const HEADER = 96;
 /** Bytes of the header that its own hash covers. */
 const HASHED = 88;

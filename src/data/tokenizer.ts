@@ -19,12 +19,15 @@
  */
 import { createHash } from "node:crypto";
 import { HuggingFaceTokenizer, tokenizersLibrary } from "./deps.ts";
-import { checkComponents, isGpt2Kind, isObject, type Json, safeCuts } from "./tokenizer_kinds.ts";
+import { isGpt2Kind } from "./gpt2_kind.ts";
+import { checkComponents, isObject, type Json, safeCuts } from "./tokenizer_kinds.ts";
 
 /** What computes a tokenizer. */
 interface Engine {
-  /** The token of each number; `undefined` where a number has none. */
-  readonly tokens: readonly (string | undefined)[];
+  /** The token of each number that has one. */
+  readonly tokens: ReadonlyMap<number, string>;
+  /** The number of a token. */
+  numberOf(token: string): number | undefined;
   /** The numbers of a text without lone surrogates. */
   encode(text: string): Promise<readonly number[]>;
   /** The text of numbers that have tokens, at least one. */
@@ -58,14 +61,16 @@ export class Tokenizer {
       rows: number;
     },
   ) {
+    let vocabSize = 0;
     this.#engine = engine;
     this.#safe = safe;
     this.#rows = rows;
-    this.vocabSize = engine.tokens.length;
+    for (const id of engine.tokens.keys()) if (id >= vocabSize) vocabSize = id + 1;
+    this.vocabSize = vocabSize;
     this.fingerprint = rows < this.vocabSize ? `${fingerprint} ${rows}` : fingerprint;
     this.splits = safe !== undefined;
-    const eos = engine.tokens.indexOf(eosToken);
-    if (eos >= 0) this.eos = eos;
+    const eos = engine.numberOf(eosToken);
+    if (eos !== undefined) this.eos = eos;
   }
 
   /**
@@ -127,7 +132,7 @@ export class Tokenizer {
   #checkRows(ids: Uint32Array): void {
     const beyond = ids.find((id) => id >= this.#rows);
     if (beyond === undefined) return;
-    const token = JSON.stringify(this.#engine.tokens[beyond]);
+    const token = JSON.stringify(this.#engine.tokens.get(beyond));
     throw new RangeError(
       `the text holds the token ${token}, number ${beyond}, and the model has no row for it: ` +
         `config.json says vocab_size ${this.#rows}; take the token out of the text, or enlarge the ` +
@@ -137,7 +142,7 @@ export class Tokenizer {
 
   /** Whether a number has a token. */
   has(id: number): boolean {
-    return this.#engine.tokens[id] !== undefined;
+    return this.#engine.tokens.has(id);
   }
 
   /**
@@ -210,10 +215,17 @@ function gpt2Engine(json: Json): Engine {
   const split = { type: "Split", pattern, behavior, invert };
   const bytes = { ...json.pre_tokenizer as Json, use_regex: false };
   const pre_tokenizer = { type: "Sequence", pretokenizers: [split, bytes] };
-  const inner = new HuggingFaceTokenizer({ ...json, pre_tokenizer, post_processor: null }, {});
-  const { length } = inner.model!.vocab;
+  // every byte is a token: no text is unknown
+  const model = { ...json.model as Json, type: "BPE", unk_token: null, fuse_unk: false };
+  const inner = new HuggingFaceTokenizer(
+    { ...json, model, pre_tokenizer, post_processor: null },
+    {},
+  );
+  const tokens = new Map<number, string>();
+  inner.model!.vocab.forEach((token, id) => tokens.set(id, token));
   return {
-    tokens: Array.from({ length }, (_, id) => inner.id_to_token(id)),
+    tokens,
+    numberOf: (token) => inner.token_to_id(token),
     encode: (text) => Promise.resolve(inner.encode(text, { add_special_tokens: false }).ids),
     decode: (ids) =>
       Promise.resolve(inner.decode(ids, {
@@ -233,10 +245,22 @@ async function nativeEngine(json: Json, where: string): Promise<Engine> {
   } catch (cause) {
     throw new TypeError(`${where} is not a usable tokenizer: ${said(cause)}`, { cause });
   }
-  const tokens: (string | undefined)[] = [];
-  for (const [token, id] of Object.entries(inner.getVocab(true))) tokens[id] = token;
+  const normalizer = json.normalizer === null ? null : inner.getNormalizer();
+  for (const { content, normalized } of json.added_tokens as Json[]) {
+    if (!normalized || content === "" || normalizer?.normalizeString(content as string) !== "") {
+      continue;
+    }
+    throw new TypeError(
+      `${where}: the normalizer leaves nothing of the added token ${
+        JSON.stringify(content)
+      }: set its ` +
+        '"normalized" to false',
+    );
+  }
+  const numberOf = (token: string) => inner.tokenToId(token) ?? undefined;
   return {
-    tokens,
+    tokens: tokensOf(json, inner.getVocab(true), numberOf),
+    numberOf,
     async encode(text) {
       try {
         return (await inner.encode(text, null, { addSpecialTokens: false })).getIds();
@@ -248,6 +272,23 @@ async function nativeEngine(json: Json, where: string): Promise<Engine> {
     },
     decode: (ids) => inner.decode(ids, false),
   };
+}
+
+/** The token of each number, as `idToToken` of the library has it. */
+function tokensOf(
+  { model }: Json,
+  vocab: Record<string, number>,
+  numberOf: (token: string) => number | undefined,
+): Map<number, string> {
+  const tokens = new Map<number, string>();
+  // a list may hold a token twice
+  const { vocab: list } = model as Json;
+  if (Array.isArray(list)) { for (const [id, [token]] of list.entries()) tokens.set(id, token); }
+  for (const [token, id] of Object.entries(vocab)) tokens.set(id, token);
+  // an object from native code cannot hold this one
+  const hidden = numberOf("__proto__");
+  if (hidden !== undefined) tokens.set(hidden, "__proto__");
+  return tokens;
 }
 
 async function library(where: string): ReturnType<typeof tokenizersLibrary> {

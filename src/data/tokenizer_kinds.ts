@@ -4,8 +4,6 @@
  *
  * @module
  */
-import { alphabet } from "./bpe.ts";
-
 /** A parsed JSON object. */
 export type Json = Record<string, unknown>;
 
@@ -67,7 +65,7 @@ const PARTS: Partial<Record<Place, string>> = {
 export function checkComponents(json: Json, where: string): void {
   for (const place of Object.keys(COMPONENTS) as Place[]) {
     for (const component of componentsOf(json[place], place, where)) {
-      const { type, pattern } = component;
+      const { type, pattern, prepend } = component;
       const known: readonly string[] = COMPONENTS[place];
       // older files name no type for their model, and the library finds it
       if (!(type === undefined && place === "model") && !known.includes(type as string)) {
@@ -77,6 +75,9 @@ export function checkComponents(json: Json, where: string): void {
           }`,
         );
       }
+      if (prepend === "") {
+        throw new TypeError(`${where}: the ${place} ${type} prepends nothing: leave it out`);
+      }
       if (isObject(pattern) && typeof pattern.Regex === "string" && mayRunForever(pattern.Regex)) {
         throw new TypeError(
           `${where}: the regular expression of the ${place} ${type} repeats what repeats itself, ` +
@@ -85,12 +86,57 @@ export function checkComponents(json: Json, where: string): void {
       }
     }
   }
-  const { dropout } = json.model as Json;
+  checkModel(json.model as Json, where);
+  checkStripping(json.added_tokens, where);
+}
+
+/** A token that takes the white space after it and one that begins with that end the process together. */
+function checkStripping(added: unknown, where: string): void {
+  const tokens = Array.isArray(added) ? added.filter(isObject) : [];
+  const spaced = tokens.filter(({ content }) => /^[\s\p{White_Space}]/u.test(String(content)));
+  for (const { content, normalized } of tokens.filter(({ rstrip }) => rstrip === true)) {
+    const other = spaced.find((token) => token.normalized === normalized);
+    if (other === undefined) continue;
+    throw new TypeError(
+      `${where}: the added token ${
+        JSON.stringify(content)
+      } takes the white space after it (rstrip), ` +
+        `and ${JSON.stringify(other.content)} begins with some: a text with both is not computed`,
+    );
+  }
+}
+
+/** What a model may not ask for: tokens left to chance, and what ends the process in the library. */
+function checkModel(model: Json, where: string): void {
+  const { dropout, vocab, merges, continuing_subword_prefix: prefix } = model;
   if (typeof dropout === "number" && dropout > 0) {
     throw new TypeError(
       `${where}: the model BPE has dropout ${dropout}, which chooses tokens by chance; set it to null`,
     );
   }
+  const tokenOf = new Map<unknown, string>();
+  for (const [token, id] of isObject(vocab) ? Object.entries(vocab) : []) {
+    const other = tokenOf.get(id);
+    if (other !== undefined) {
+      throw new TypeError(
+        `${where}: the model's vocab gives ${JSON.stringify(other)} and ${JSON.stringify(token)} ` +
+          `the same number ${id}, and chance decides which of them it stands for: give each its own`,
+      );
+    }
+    tokenOf.set(id, token);
+  }
+  if (typeof prefix !== "string" || !Array.isArray(merges)) return;
+  const bad = merges.find((merge) => {
+    const pair = typeof merge === "string" ? merge.split(" ") : merge;
+    return !String(pair?.[1] ?? "").startsWith(prefix);
+  });
+  if (bad === undefined) return;
+  throw new TypeError(
+    `${where}: the model BPE has the continuing_subword_prefix ${
+      JSON.stringify(prefix)
+    }, and the ` +
+      `merge ${JSON.stringify(bad)} appends a token that does not begin with it`,
+  );
 }
 
 /** The components at a place, those inside of a `Sequence` included, without recursion. */
@@ -151,81 +197,6 @@ function endOfClass(pattern: string, start: number): number {
     else if (pattern[i] === "]" && --depth === 0) return i;
   }
   return pattern.length;
-}
-
-/**
- * Whether this is a tokenizer of GPT-2's kind: byte-level BPE over all 256 bytes with GPT-2's splitting,
- * no normaliser, and added tokens that stand for themselves alone.
- */
-export function isGpt2Kind(json: Json): boolean {
-  const { normalizer, pre_tokenizer: pre, decoder, model, added_tokens: added } = json;
-  if (!isObject(model) || !isObject(model.vocab) || !Array.isArray(model.merges)) return false;
-  const vocab = model.vocab as Record<string, number>;
-  const plain = (model.type === undefined || model.type === "BPE") && !model.dropout &&
-    !model.continuing_subword_prefix && !model.end_of_word_suffix && !model.byte_fallback &&
-    !model.ignore_merges;
-  return plain && normalizer === null &&
-    isObject(pre) && pre.type === "ByteLevel" && pre.add_prefix_space === false &&
-    pre.use_regex !== false && isObject(decoder) && decoder.type === "ByteLevel" &&
-    alphabet().symbols.every((symbol) => Object.hasOwn(vocab, symbol)) &&
-    spelled(vocab, added) &&
-    model.merges.every((merge) => Object.hasOwn(vocab, mergedOf(merge))) &&
-    standAlone(added, vocab);
-}
-
-/** Whether all tokens but the added ones are written in the byte-level alphabet. */
-function spelled(vocab: Json, added: unknown): boolean {
-  const symbols = new Set(alphabet().symbols);
-  const own = new Set(Array.isArray(added) ? added.map((token) => token?.content) : []);
-  return Object.keys(vocab).every((token) =>
-    own.has(token) || Array.from(token).every((symbol) => symbols.has(symbol))
-  );
-}
-
-/** Whether a text may hold two strings so that they have characters in common. */
-function overlap(a: string, b: string): boolean {
-  if (a.includes(b) || b.includes(a)) return true;
-  for (let n = 1; n < Math.min(a.length, b.length); n++) {
-    if (a.endsWith(b.slice(0, n)) || b.endsWith(a.slice(0, n))) return true;
-  }
-  return false;
-}
-
-/** Whether the library decodes a token that is written in the byte-level alphabet as other characters. */
-function readsAsBytes(content: string, symbols: ReadonlySet<string>): boolean {
-  const characters = [...content];
-  return characters.every((c) => symbols.has(c)) && characters.some((c) => c > "~");
-}
-
-/** What a merge makes of two tokens. */
-function mergedOf(merge: unknown): string {
-  if (typeof merge === "string") return merge.replace(" ", "");
-  return Array.isArray(merge) && merge.length === 2 ? merge.join("") : "";
-}
-
-/**
- * Whether added tokens have no option of their own, and the numbers that the library would give them. It
- * looks for those without `normalized` first, which shows only if such a token overlaps one with it.
- */
-function standAlone(added: unknown, vocab: Record<string, number>): boolean {
-  if (!Array.isArray(added)) return false;
-  const taken = new Set<string>(), symbols = new Set(alphabet().symbols);
-  const early = added.filter(({ normalized }) => !normalized);
-  const late = added.filter(({ normalized }) => normalized);
-  if (early.some((a) => late.some((b) => overlap(a.content, b.content)))) return false;
-  let next = Object.keys(vocab).length;
-  return [...added].sort((a, b) => a.id - b.id).every((token) => {
-    const { id, content, single_word, lstrip, rstrip } = token as Json;
-    if (single_word || lstrip || rstrip || typeof content !== "string" || content === "") {
-      return false;
-    }
-    if (taken.has(content) || readsAsBytes(content, symbols)) return false;
-    taken.add(content);
-    const expected = Object.hasOwn(vocab, content) ? vocab[content] : next;
-    if (id !== expected) return false;
-    next = Math.max(next, id + 1);
-    return true;
-  });
 }
 
 /** Normalisers that change each character, with the marks that follow it, on its own. */
