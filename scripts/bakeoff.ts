@@ -45,7 +45,7 @@ import {
 } from "../src/experiment/work_folder.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import type { DataRecord } from "../src/record.ts";
-import { shellCommand } from "../src/shell.ts";
+import { taskCommand } from "../src/shell.ts";
 import { bakeoffRows, bakeoffVerdict, renderBakeoff, writeBakeoff } from "../src/report/bakeoff.ts";
 import { toJson } from "../src/json.ts";
 
@@ -142,7 +142,7 @@ await runMain(async (signal) => {
   };
   const where = {
     dir,
-    resume: shellCommand("deno task bakeoff --resume", [dir]),
+    resume: taskCommand("bakeoff --resume", [dir]),
     shown: undefined,
   };
   const [record, page] = await carryThrough(where, { progress, live }, signal, async () => {

@@ -12,7 +12,7 @@ import {
   resumeIntegration,
   startIntegration,
 } from "../src/experiment/integration.ts";
-import { shellCommand } from "../src/shell.ts";
+import { taskCommand } from "../src/shell.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { integrationVerdict } from "../src/report/integration.ts";
 import { writeReport } from "../src/report/write.ts";
@@ -31,7 +31,7 @@ await runMain(async (signal) => {
       : resumeIntegration(gpu, resume, listeners)
   );
   const { dir } = run.folder;
-  const where = { dir, resume: shellCommand("deno task integrate --resume", [dir]) };
+  const where = { dir, resume: taskCommand("integrate --resume", [dir]) };
   const [results, page] = await carryThrough(where, { progress, live }, signal, async () => {
     const results = await run.run(signal);
     return [results, await writeReport(dir)];

@@ -12,7 +12,7 @@ import { carryThrough, experimentListeners } from "./run_task.ts";
 import { isFile } from "../src/data/files.ts";
 import { NeuralPlasticityExperiment } from "../src/experiment/neural_plasticity.ts";
 import { readFinished, readOptions } from "../src/experiment/run.ts";
-import { shellCommand } from "../src/shell.ts";
+import { taskCommand } from "../src/shell.ts";
 import { withSeeds } from "../src/experiment/sweep_options.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import type { Results } from "../src/record.ts";
@@ -54,7 +54,7 @@ await runMain(async (signal) => {
     return await experiment.setup();
   });
   const dir = experiment.outputDir;
-  const where = { dir, resume: shellCommand("deno task experiment --resume", [dir]) };
+  const where = { dir, resume: taskCommand("experiment --resume", [dir]) };
   const [results, page] = await carryThrough(where, { progress, live }, signal, async () => {
     const results = await experiment.runPlanned(signal);
     return [results, await writeReport(dir)];

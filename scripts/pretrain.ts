@@ -33,7 +33,7 @@ import {
 import { Gpu } from "../src/gpu/device.ts";
 import { type Pretraining, renderPretraining } from "../src/report/pretraining.ts";
 import { LockedError, lockHolder } from "../src/run/lock.ts";
-import { shellCommand } from "../src/shell.ts";
+import { taskCommand } from "../src/shell.ts";
 
 /** Beside the folder that the model goes to, what an unfinished pretraining is continued from. */
 const UNFINISHED = ".unfinished";
@@ -93,7 +93,7 @@ await runMain(async (signal) => {
   };
   const where = {
     dir: work,
-    resume: shellCommand("deno task pretrain --resume", [output_dir]),
+    resume: taskCommand("pretrain --resume", [output_dir]),
     shown: () => renderPretraining(shown),
     kept: `The model is in ${output_dir}.`,
   };
@@ -150,9 +150,7 @@ async function checkFree(output_dir: string, work: string): Promise<void> {
     if (holder) throw new LockedError(work, holder);
     throw new Deno.errors.AlreadyExists(
       `${work} holds a pretraining that was not finished: continue with ` +
-        `${
-          shellCommand("deno task pretrain --resume", [output_dir])
-        }, or begin anew with --overwrite`,
+        `${taskCommand("pretrain --resume", [output_dir])}, or begin anew with --overwrite`,
     );
   }
   if (await holdsModel(resolve(output_dir))) {

@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { isFile } from "../src/data/files.ts";
-import { shellCommand } from "../src/shell.ts";
+import { taskCommand } from "../src/shell.ts";
 import { Progress } from "./cli.ts";
 import type { IntegrationOptions } from "../src/experiment/integration_options.ts";
 import type { IntegrationListeners } from "../src/experiment/integration_lines.ts";
@@ -91,7 +91,7 @@ export async function carryThrough<Result>(
     if (error instanceof LockedError) throw error;
     if (error instanceof DivergedError) console.error(`What was done is in ${dir}`);
     else if (await isFile(join(dir, "results.json"))) {
-      const report = shellCommand("deno task report", [dir]);
+      const report = taskCommand("report", [dir]);
       console.error(`The results are in ${dir}; draw their report with: ${report}`);
     } else console.error(`What was done is in ${dir}. Continue with: ${resume}`);
     throw error;

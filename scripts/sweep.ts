@@ -20,7 +20,7 @@ import { compareRuns } from "../src/report/comparing.ts";
 import { comparisonLines, comparisonRecord } from "../src/report/paired.ts";
 import { runName } from "../src/report/sweep_folder.ts";
 import { plural } from "../src/report/theme.ts";
-import { shellCommand } from "../src/shell.ts";
+import { taskCommand } from "../src/shell.ts";
 
 await runMain(async (signal) => {
   const { options: given, resume, json, dryRun, plan, slurm, collect, live: port } = parseSweep();
@@ -65,7 +65,7 @@ async function writePlan(
   const { logs, lines } = write(dir);
   if (slurm !== undefined) await Deno.mkdir(logs, { recursive: true });
   await writeLines(path, lines);
-  const then = shellCommand("deno task sweep --collect", [dir]);
+  const then = taskCommand("sweep --collect", [dir]);
   if (json) return printJson({ sweep: dir, ...(plan ? { plan } : { slurm }), runs });
   const next = slurm === undefined ? "" : `Submit them with: ${submitCommand(slurm)}\n`;
   console.error(`${plural(runs.length, "command")} in ${path}\n${next}When they have run: ${then}`);

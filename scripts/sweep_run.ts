@@ -23,7 +23,7 @@ import { comparisonVerdict } from "../src/report/comparison_words.ts";
 import { readSweep, runName } from "../src/report/sweep_folder.ts";
 import { duration, plural } from "../src/report/theme.ts";
 import { drawReport } from "../src/report/write.ts";
-import { shellCommand } from "../src/shell.ts";
+import { taskCommand } from "../src/shell.ts";
 
 /**
  * Runs a sweep, or continues one, and tells how it went.
@@ -48,7 +48,7 @@ export async function runSweep(
   );
   const { dir, page, options } = sweep;
   progress.log(gridLine(options, sweep.runs));
-  const resume = shellCommand("deno task sweep --resume", [dir]);
+  const resume = taskCommand("sweep --resume", [dir]);
   const where = { dir, resume, shown: () => soFar(sweep) };
   const told = { progress, live };
   const { runs } = await carryThrough(where, told, signal, () => sweep.run(signal));

@@ -20,7 +20,7 @@ import {
 } from "../src/experiment/upgrade.ts";
 import { integrationOf } from "../src/experiment/upgrade_options.ts";
 import { checkIntegrationOptions } from "../src/experiment/integration_options.ts";
-import { shellCommand } from "../src/shell.ts";
+import { taskCommand } from "../src/shell.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { integrationVerdict } from "../src/report/integration.ts";
 import { count, duration } from "../src/report/theme.ts";
@@ -60,7 +60,7 @@ await runMain(async (signal) => {
       : resumeUpgrade(gpu, resume!, listeners)
   );
   const { dir } = run.folder;
-  const where = { dir, resume: shellCommand("deno task upgrayedd --resume_from", [dir]) };
+  const where = { dir, resume: taskCommand("upgrayedd --resume_from", [dir]) };
   const { results, model, inference, page } = await carryThrough(
     where,
     { progress, live },

@@ -6,7 +6,8 @@
  */
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { asUrl } from "../src/data/paths.ts";
+import { asUrl, pathInside } from "../src/data/paths.ts";
+import { tasksAreIn } from "../src/shell.ts";
 import { readEnv } from "./env.ts";
 
 /** Options that name what is read. */
@@ -31,6 +32,7 @@ export function enterUsersFolder(root: string | undefined = rootFolder()): void 
   try {
     Deno.chdir(typed);
     project = root;
+    if (pathInside(root, resolve(typed)) === undefined) tasksAreIn(join(root, "deno.json"));
   } catch {
     // the folder is gone: paths begin at the project then
   }

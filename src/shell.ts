@@ -47,19 +47,32 @@ export function shellQuote(argument: string, os: string = thisSystem()): string 
   return `$'${escaped}'`;
 }
 
+/** How the user calls a task. */
+let task = "deno task";
+
 /**
- * A command line from its words: those that stand as they are, and arguments to be quoted.
+ * Says which `deno.json` has the tasks, where Deno does not find it from the user's folder by itself.
+ *
+ * @param config Its path; nothing where Deno finds it.
+ */
+export function tasksAreIn(config: string | undefined, os?: string): void {
+  task = config === undefined ? "deno task" : `deno task --config ${shellQuote(config, os)}`;
+}
+
+/**
+ * The command line of a task, for the user to type: words that stand as they are, and arguments to be
+ * quoted.
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { shellCommand } from "./shell.ts";
+ * import { taskCommand } from "./shell.ts";
  *
- * assert.equal(shellCommand("deno task report", ["my runs"], "linux"), "deno task report 'my runs'");
+ * assert.equal(taskCommand("report", ["my runs"], "linux"), "deno task report 'my runs'");
  * ```
  */
-export function shellCommand(words: string, args: readonly string[], os?: string): string {
-  return [words, ...args.map((argument) => shellQuote(argument, os))].join(" ");
+export function taskCommand(words: string, args: readonly string[] = [], os?: string): string {
+  return [task, words, ...args.map((argument) => shellQuote(argument, os))].join(" ");
 }
 
 /** A browser has no `Deno`. */

@@ -31,6 +31,13 @@ Deno.test("deno task: inputs, outputs and messages begin at the folder of the us
     assert.equal(project.code, 0, project.stderr);
     assert.ok((await Deno.stat(join(dir, "small", "config.json"))).isFile);
     await assert.rejects(Deno.stat(join(ROOT, "small")), Deno.errors.NotFound);
+
+    const whole = await task(dir, "compact", "--model_name", "embedded");
+    assert.equal(whole.code, 2);
+    const [, config] = /with deno task --config (\S+) experiment --model/.exec(whole.stderr) ?? [];
+    assert.equal(config, join(ROOT, "deno.json"), "a command that works where the user is");
+    const inside = await task(join(ROOT, "docs"), "compact", "--model_name", "embedded");
+    assert.match(inside.stderr, /with deno task experiment --model_name embedded/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -21,6 +21,7 @@ import {
 } from "./export_model.ts";
 import { checkSpeedOptions, measureSpeed, type SpeedControls, type SpeedOptions } from "./speed.ts";
 import { toJson } from "../json.ts";
+import { taskCommand } from "../shell.ts";
 
 /** What is to be compacted, read and checked. */
 export interface PreparedCompact {
@@ -64,7 +65,7 @@ export async function prepareCompact(
   if (live.flat().length === total) {
     throw new RangeError(
       `${saved.path} has all of its ${total} heads: there is nothing to compact; remove some first, ` +
-        `for instance with deno task experiment --model_name ${saved.path}`,
+        `for instance with ${taskCommand("experiment --model_name", [saved.path])}`,
     );
   }
   const options = checkSpeedOptions(config, given.options);

@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { checkFolder, parseJson, sha256 } from "../data/files.ts";
 import { type AboutRun, RUN_MARK, type RunKind } from "../record.ts";
-import { shellCommand } from "../shell.ts";
+import { taskCommand } from "../shell.ts";
 
 /** Records that grow line by line. */
 export const LOGS = ["metrics.jsonl", "events.jsonl", "heads.csv"] as const;
@@ -28,17 +28,17 @@ const KINDS: Record<FolderKind, { mark: string; logs: readonly Log[]; what: stri
   {
     experiment: {
       ...{ mark: RUN_MARK, logs: LOGS, what: "an experiment" },
-      by: "deno task experiment --resume",
+      by: "experiment --resume",
     },
     integration: {
       ...{ mark: RUN_MARK, logs: LOGS, what: "an integration" },
-      by: "deno task integrate --resume",
+      by: "integrate --resume",
     },
     pretraining: {
       ...{ mark: WORK_MARK, logs: [], what: "a pretraining" },
-      by: "deno task pretrain --resume",
+      by: "pretrain --resume",
     },
-    bakeoff: { mark: WORK_MARK, logs: [], what: "a bake-off", by: "deno task bakeoff --resume" },
+    bakeoff: { mark: WORK_MARK, logs: [], what: "a bake-off", by: "bakeoff --resume" },
   };
 
 /** The name of the file that marks a kind of folder. */
@@ -100,7 +100,7 @@ export async function readMark(dir: string, kind: FolderKind): Promise<string> {
   if (made !== kind) {
     const { what, by } = KINDS[made];
     throw new TypeError(
-      `${dir} is the folder of ${what}: continue with ${shellCommand(by, [dir])}`,
+      `${dir} is the folder of ${what}: continue with ${taskCommand(by, [dir])}`,
     );
   }
   for (const [name, hash] of Object.entries(hashes)) {

@@ -10,7 +10,7 @@ import { readJson } from "../data/files.ts";
 import { hubModelName } from "../data/hub_models.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { DataRecord, EnvironmentRecord, RunKind } from "../record.ts";
-import { shellCommand } from "../shell.ts";
+import { taskCommand } from "../shell.ts";
 import { EMBEDDED_MODEL } from "./options.ts";
 import { RunFolder } from "./run_folder.ts";
 
@@ -28,9 +28,7 @@ export async function openUnfinished(
   if (await exists(folder.path("results.json"))) {
     folder.dispose();
     throw new TypeError(
-      `${dir} is a finished run: there is nothing left to do; ${
-        shellCommand("deno task report", [dir])
-      } ` +
+      `${dir} is a finished run: there is nothing left to do; ${taskCommand("report", [dir])} ` +
         "draws its report" + (kind === "integration"
           ? `, and --model_name ${dir}/models/best --memory ${dir} begins another where it ended`
           : ""),

@@ -11,6 +11,7 @@ import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import { type EnvironmentRecord, type Results, RUN_MARK } from "../record.ts";
 import { aboutRun } from "../run/about.ts";
+import { taskCommand } from "../shell.ts";
 import { type Allocation, tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
 import type { RunListeners, SavedState } from "./experiment_state.ts";
@@ -162,7 +163,7 @@ export async function openExperiment(
     if ((await folder.checkpoints()).length === 0 && await exists(folder.path("results.json"))) {
       throw new TypeError(
         `${dir} is a finished run without checkpoints: there is nothing to open its models from; ` +
-          `name another folder, or look at it with deno task report ${dir}`,
+          `name another folder, or look at it with ${taskCommand("report", [dir])}`,
       );
     }
     return await goOn(gpu, folder, listeners);

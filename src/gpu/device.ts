@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { taskCommand } from "../shell.ts";
 
 /** Thrown when WebGPU itself fails: no adapter, limits too small, a validation error, out of memory. */
 export class GpuError extends Error {
@@ -165,7 +166,8 @@ export class Gpu implements Disposable {
     });
     if (!adapter) {
       throw new GpuError(
-        "No WebGPU adapter found: deno task doctor says what is missing. Linux: install the Vulkan " +
+        `No WebGPU adapter found: ${taskCommand("doctor")} says what is missing. ` +
+          "Linux: install the Vulkan " +
           "loader and a driver (Debian, Ubuntu: apt install libvulkan1 mesa-vulkan-drivers), which also " +
           "computes without a GPU. Windows: install the current driver of the GPU's maker. macOS: Deno " +
           "uses Metal, which a virtual machine may lack.",
