@@ -60,12 +60,14 @@ export interface TokenisedText {
  *
  * @param pieces The text in order.
  * @param least Characters that are encoded at once, at least; it changes memory, never the result.
+ * @param signal Ends it, even while a piece is encoded: the signal's reason is thrown.
  * @throws {RangeError} If white space is so far apart that there is no place to cut.
  */
 export async function* encodePieces(
   tokenizer: Tokenizer,
   pieces: AsyncIterable<string> | Iterable<string>,
   least: number = PIECE,
+  signal?: AbortSignal,
 ): AsyncGenerator<Uint32Array> {
   let rest = "";
   for await (const piece of pieces) {
@@ -73,7 +75,7 @@ export async function* encodePieces(
     if (rest.length < least) continue;
     const cut = tokenizer.lastCut(rest);
     if (cut > 0) {
-      yield await tokenizer.encode(rest.slice(0, cut));
+      yield await unlessAborted(tokenizer.encode(rest.slice(0, cut)), signal);
       rest = rest.slice(cut);
     } else if (rest.length > LONGEST) {
       throw new RangeError(
@@ -84,7 +86,21 @@ export async function* encodePieces(
       );
     }
   }
-  if (rest.length > 0) yield await tokenizer.encode(rest);
+  if (rest.length > 0) yield await unlessAborted(tokenizer.encode(rest), signal);
+}
+
+/** What a promise gives, unless a signal comes first. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await promise;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  signal.addEventListener("abort", stop);
+  if (signal.aborted) stop();
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
 
 /**
@@ -115,7 +131,7 @@ export async function tokenise(
     of.forEach((file, i) => files.push({ split, file: file.name, sha256: hashes[i] }));
     tokens[split] = keeps
       ? await kept(of, hashes, tokenizer, options)
-      : await gathered(encodePieces(tokenizer, textOf(of, options)));
+      : await gathered(encodePieces(tokenizer, textOf(of, options), PIECE, options.signal));
   }
   if (tokens.train === undefined) throw new TypeError(`${name} has no split train`);
   return { splits: tokens as SplitTokens, files };
@@ -140,7 +156,8 @@ async function kept(
     read += bytes;
     reading.onBytes?.(bytes);
   };
-  const pieces = encodePieces(tokenizer, textOf(files, { ...reading, onBytes }));
+  const text = textOf(files, { ...reading, onBytes });
+  const pieces = encodePieces(tokenizer, text, PIECE, signal);
   const needed = (tokens: number) => ({
     what: `the rest of the tokens of ${files[0].name}`,
     bytes: read < ENOUGH ? 0 : Math.ceil(tokens * place.width * Math.max(0, total / read - 1)),

@@ -93,7 +93,7 @@ export class Tokenizer {
     const whole = complete(json, where);
     if (!isObject(config)) throw new TypeError(`tokenizer_config.json must hold a JSON object`);
     checkComponents(whole, where);
-    const engine = isGpt2Kind(whole) ? gpt2Engine(whole) : await nativeEngine(whole, where);
+    const engine = isGpt2Kind(whole) ? gpt2Engine(whole, where) : await nativeEngine(whole, where);
     return new Tokenizer(engine, {
       rows,
       safe: safeCuts(whole),
@@ -209,8 +209,16 @@ const SPLIT = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" +
   " ?[^\\p{White_Space}\\p{L}\\p{N}]+|" +
   "\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
 
-/** Computes {@linkcode isGpt2Kind GPT-2's kind}, with {@linkcode SPLIT} for the package's own splitting. */
-function gpt2Engine(json: Json): Engine {
+/** Characters without a place to cut that are encoded in this thread, in which no signal is heard meanwhile. */
+const AT_ONCE = 1 << 18;
+
+/**
+ * Computes {@linkcode isGpt2Kind GPT-2's kind}, with {@linkcode SPLIT} for the package's own splitting.
+ * Longer pieces than {@linkcode AT_ONCE} get the same numbers from the other library where it can be loaded.
+ */
+function gpt2Engine(json: Json, where: string): Engine {
+  let other: Promise<Engine | undefined> | undefined;
+  const elsewhere = () => other ??= nativeEngine(json, where).catch(() => undefined);
   const pattern = { Regex: SPLIT }, behavior = "Isolated", invert = false;
   const split = { type: "Split", pattern, behavior, invert };
   const bytes = { ...json.pre_tokenizer as Json, use_regex: false };
@@ -226,7 +234,12 @@ function gpt2Engine(json: Json): Engine {
   return {
     tokens,
     numberOf: (token) => inner.token_to_id(token),
-    encode: (text) => Promise.resolve(inner.encode(text, { add_special_tokens: false }).ids),
+    async encode(text) {
+      const engine = text.length > AT_ONCE ? await elsewhere() : undefined;
+      return engine
+        ? await engine.encode(text)
+        : inner.encode(text, { add_special_tokens: false }).ids;
+    },
     decode: (ids) =>
       Promise.resolve(inner.decode(ids, {
         skip_special_tokens: false,
