@@ -4,7 +4,6 @@
  * @module
  */
 import {
-  MODEL_HELP,
   newCommand,
   Option,
   parseCommand,
@@ -25,10 +24,10 @@ import type { SpeedRecord } from "../src/record.ts";
 import { speedRows, speedVerdict, speedWords } from "../src/report/speed.ts";
 
 const AFTER =
-  `The compact form is the one that deno task export --form compact writes. This measures it besides:
-how fast it is next to the same model in full shape, where every head is computed, as other programs do;
-and next to the most that arithmetic allows for the heads that are gone. The numbers go into speed.json
-and the model's card. Both forms are timed in turns; what else the machine does shows in the range.
+  `Writes the same compact form as deno task export --form compact, and measures it: how fast it is
+beside the same model in full shape, where every head is computed, as other programs do, and beside
+the most that arithmetic allows for the heads that are gone. The numbers go into speed.json and the
+model's card. Both forms are timed in turns; what else the machine does shows in the range.
 
 Examples:
   deno task compact --model_name runs/RUN
@@ -44,7 +43,10 @@ await runMain(async (signal) => {
     after: AFTER,
   })
     .addOption(
-      new Option("--model_name <name>", `a pruned model: the folder of a run, or ${MODEL_HELP}`)
+      new Option(
+        "--model_name <name>",
+        "a pruned model: its folder, the folder of its run, its URL, or its name on the hub (owner/name@revision)",
+      )
         .argParser(textOption("model_name")),
     )
     .addOption(

@@ -125,10 +125,8 @@ export function parseExperiment(
   if (runDir !== undefined && parsed.name !== undefined) {
     refuse("--run_dir is the run's own folder, and --run_name names one that is made: give one");
   }
-  if (seeds !== undefined && (runDir ?? parsed.name) !== undefined) {
-    refuse(
-      `--${runDir ? "run_dir" : "run_name"} is for one run, and --seeds makes several: give one`,
-    );
+  if (seeds !== undefined && runDir !== undefined) {
+    refuse("--run_dir is for one run, and --seeds makes several: give one");
   }
   if (runDir !== undefined && command.getOptionValueSource("output_dir") === "cli") {
     refuse("--run_dir is the run's own folder, and --output_dir holds folders of runs: give one");

@@ -24,7 +24,7 @@ await runMain(async (signal) => {
   const { options, name, resume, runDir, seeds, json, verbose, live: port } = parseExperiment();
   if (seeds !== undefined) {
     const several = preparing(() => withSeeds(options!, seeds));
-    return await runSweep({ options: several }, { json, port, signal });
+    return await runSweep({ options: several, ...(name && { name }) }, { json, port, signal });
   }
   const tell = async (dir: string, results: Results, page: string) => {
     if (json) printJson({ run: dir, ...results });

@@ -93,26 +93,30 @@ export type RunCommand<Options> =
     | { readonly options?: undefined; readonly resume: string }
   );
 
-/** The option by which a run gets a name. */
-export function runNameOption(): Option {
+/** The option by which a run, or what else has a folder, gets a name. */
+export function runNameOption(what = "run"): Option {
   return new Option(
     "--run_name <name>",
-    "what the run is called, and its folder after the time; the model's name unless given",
+    `what the ${what} is called, and its folder after the time (default: the model's name)`,
   ).helpGroup("Output:").argParser(textOption("run_name"));
 }
 
-/** Options of every run that stand beside those of its library. */
-export function addRunOptions(command: AnyCommand): void {
+/**
+ * Options of every run that stand beside those of its library.
+ *
+ * @param what What the command makes.
+ */
+export function addRunOptions(command: AnyCommand, what = "run"): void {
   command
     .addOption(
       new Option("--no_controls", "leave the controls out").helpGroup("Controls:")
         .implies({ controls: false }),
     )
     .addOption(
-      new Option("--resume <dir>", "go on with a run that was stopped or killed")
+      new Option("--resume <dir>", `continue a ${what} that was stopped or killed`)
         .helpGroup("Output:").argParser(textOption("resume")),
     )
-    .addOption(runNameOption())
+    .addOption(runNameOption(what))
     .addOption(new Option("--json", "print the results as one JSON line").helpGroup("Output:"))
     .addOption(liveOption());
 }

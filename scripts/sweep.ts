@@ -8,7 +8,7 @@ import { preparing, printJson, runMain } from "./cli.ts";
 import { columns } from "./columns.ts";
 import { checkNewFile, planLines, writeLines } from "./plan.ts";
 import { slurmScript, submitCommand } from "./slurm.ts";
-import { parseSweep } from "./sweep_options.ts";
+import { parseSweep, type SweepCommand } from "./sweep_options.ts";
 import { gridLine, runSweep } from "./sweep_run.ts";
 import { isFile } from "../src/data/files.ts";
 import { newSweepFolder, prepareSweep, Sweep } from "../src/experiment/sweep.ts";
@@ -23,14 +23,15 @@ import { plural } from "../src/report/theme.ts";
 import { taskCommand } from "../src/shell.ts";
 
 await runMain(async (signal) => {
-  const { options: given, resume, json, dryRun, plan, slurm, collect, live: port } = parseSweep();
+  const command = parseSweep();
+  const { options: given, name, resume, json, dryRun, plan, slurm, collect, live: port } = command;
   if (collect !== undefined) return await preparing(() => tellCollected(collect, json));
   if (plan !== undefined || slurm !== undefined) {
     const files = { ...(plan !== undefined && { plan }), ...(slurm !== undefined && { slurm }) };
-    return await preparing(() => writePlan(files, given, resume, json));
+    return await preparing(() => writePlan(files, command));
   }
   if (dryRun) return await preparing(() => tellPlan(given, resume, json));
-  const what = resume === undefined ? { options: given! } : { resume };
+  const what = resume === undefined ? { options: given!, ...(name && { name }) } : { resume };
   return await runSweep(what, { json, port, signal });
 });
 
@@ -49,9 +50,7 @@ async function tellPlan(
 /** Makes a sweep's folder, if it is not there, and writes a command for each of its runs. */
 async function writePlan(
   { plan, slurm }: { plan?: string; slurm?: string },
-  given: SweepOptions | undefined,
-  resume: string | undefined,
-  json: boolean,
+  { options: given, name, resume, json }: SweepCommand,
 ): Promise<void> {
   const path = (plan ?? slurm)!;
   await checkNewFile(path);
@@ -61,7 +60,7 @@ async function writePlan(
     return { logs, lines: slurm === undefined ? lines : [slurmScript(lines, dir, logs)] };
   };
   write(resolve(given?.output_dir ?? resume!)); // which refuses what no file takes
-  const dir = resolve(given ? await newSweepFolder(options, runs) : resume!);
+  const dir = resolve(given ? await newSweepFolder(options, runs, name) : resume!);
   const { logs, lines } = write(dir);
   if (slurm !== undefined) await Deno.mkdir(logs, { recursive: true });
   await writeLines(path, lines);

@@ -124,7 +124,7 @@ export function sweepCommand(): AnyCommand {
     after: AFTER,
   });
   addOptions(command, GROUPS, SWEEP_RULES, SWEEP_DEFAULTS);
-  addRunOptions(command);
+  addRunOptions(command, "sweep");
   const instead = (flags: string, help: string, name?: string) => {
     const option = new Option(flags, help).helpGroup("Instead of running it:");
     return name ? option.argParser(textOption(name)) : option;

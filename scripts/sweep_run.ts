@@ -32,7 +32,10 @@ import { taskCommand } from "../src/shell.ts";
  * @returns The exit code.
  */
 export async function runSweep(
-  what: { options: SweepOptions; resume?: undefined } | { options?: undefined; resume: string },
+  what: { options: SweepOptions; name?: string; resume?: undefined } | {
+    options?: undefined;
+    resume: string;
+  },
   { json, port, signal }: { json: boolean; port: LivePort | undefined; signal: AbortSignal },
 ): Promise<number> {
   using live = openLive(port);
@@ -43,7 +46,7 @@ export async function runSweep(
   const config = { gpu, signal, ...listenersOf(progress, () => sweep.runs) };
   const sweep: Sweep = await preparing(() =>
     what.resume === undefined
-      ? Sweep.start(what.options, config)
+      ? Sweep.start(what.options, { ...config, ...(what.name && { name: what.name }) })
       : Sweep.resume(what.resume, config)
   );
   const { dir, page, options } = sweep;

@@ -191,7 +191,7 @@ export function upgradeCommand(): AnyCommand {
   add("--dry_run", "say what would be done, with memory and time; write nothing", "Output:");
   add("--json_config <file>", "options from a JSON file; the command line wins", "Output:")
     .argParser(textOption("json_config"));
-  add("--resume_from <dir>", "go on with an upgrade that was stopped or killed", "Output:")
+  add("--resume_from <dir>", "continue an upgrade that was stopped or killed", "Output:")
     .argParser(textOption("resume_from"));
   command.addOption(runNameOption());
   add("--json", "print the results as one JSON line", "Output:");

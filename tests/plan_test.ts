@@ -60,11 +60,18 @@ Deno.test("--seeds repeats an experiment, and compares by seed; it continues as 
   ];
   const experiment = (...more: string[]) =>
     runScript("neural_plasticity_controller_experiment", ...args, ...more);
-  const { code, stdout, stderr } = await experiment("--seeds", "3", "--json");
+  const { code, stdout, stderr } = await experiment(
+    "--seeds",
+    "3",
+    "--run_name",
+    "my three",
+    "--json",
+  );
   assert.equal(code, 0, stderr);
   const { sweep, runs, groups: [group] } = JSON.parse(stdout);
   assert.deepEqual(runs.map(({ seed }: { seed: number }) => seed), [7, 8, 9]);
   assert.deepEqual(group.seeds, [7, 8, 9]);
+  assert.match(sweep, /-my_three$/);
   const losses: number[][] = await Promise.all(runs.map(async (run: { folder: string }) => {
     const results = JSON.parse(await Deno.readTextFile(join(sweep, run.folder, "results.json")));
     return [results.final_loss, results.unpruned_twin_loss, results.random_pruning_loss];
@@ -92,7 +99,6 @@ Deno.test("--seeds repeats an experiment, and compares by seed; it continues as 
     const [more, said] of [
       [["--seeds", "1"], /seeds must be a whole number from 2 to 1000: 1/],
       [["--seeds", "3", "--seed", "9007199254740990"], /seeds must be /],
-      [["--seeds", "2", "--run_name", "x"], /--run_name is for one run/],
       [["--seeds", "2", "--run_dir", "x"], /--run_dir is for one run/],
     ] as [string[], RegExp][]
   ) {

@@ -16,9 +16,12 @@ const GRID = tinyGrid({ modelDir, textFile, output: ground, seeds: "1,2", steps:
 /** Makes a plan of four runs. @returns Its file, and the sweep's folder. */
 async function makePlan(name: string): Promise<{ plan: string; sweep: string }> {
   const plan = join(ground, name);
-  const { code, stdout, stderr } = await runScript("sweep", ...GRID, "--plan", plan, "--json");
+  const options = ["--run_name", "many", "--plan", plan, "--json"];
+  const { code, stdout, stderr } = await runScript("sweep", ...GRID, ...options);
   assert.equal(code, 0, stderr);
-  return { plan, sweep: JSON.parse(stdout).sweep };
+  const { sweep } = JSON.parse(stdout);
+  assert.match(sweep, /-many(-\d+)?$/);
+  return { plan, sweep };
 }
 
 /** A worker that carries out a file of commands, in another folder. */

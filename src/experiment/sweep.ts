@@ -37,6 +37,8 @@ export interface SweepListeners extends RunListeners {
 export interface SweepConfig extends SweepListeners {
   /** The device; one of its own is opened, and closed at the end, unless given. */
   gpu?: Gpu;
+  /** What a new sweep's folder is called after the time; the model's name unless given. */
+  name?: string;
 }
 
 /**
@@ -115,7 +117,7 @@ export class Sweep {
     } finally {
       if (gpu !== config.gpu) gpu.dispose();
     }
-    const dir = await newSweepFolder(options, runs);
+    const dir = await newSweepFolder(options, runs, config.name);
     return new Sweep(dir, options, await standings(dir, runs), config);
   }
 
@@ -240,13 +242,15 @@ export class Sweep {
 /**
  * Makes the folder of a sweep, with its plan.
  *
+ * @param name What the folder is called after the time; the model's name unless given.
  * @returns Its path.
  */
 export async function newSweepFolder(
   options: SweepOptions,
   runs: readonly SweepPlanRun[],
+  name: string = shortName(options.model_name),
 ): Promise<string> {
-  const dir = await newFolder(options.output_dir, shortName(options.model_name));
+  const dir = await newFolder(options.output_dir, name);
   const record: SweepRecord = {
     ...{ format: 2, created: new Date().toISOString(), options: { ...options } },
     runs: [...runs],
