@@ -29,3 +29,38 @@ function leaveOut(this: unknown, key: string, value: unknown): unknown {
   }
   return undefined;
 }
+
+/** Bytes of JSON that are read at once: as many as a string can hold. */
+const LONGEST = 2 ** 29 - 24;
+
+/**
+ * Refuses a file that is longer than one string can be, before it is read.
+ *
+ * @param size Bytes.
+ * @throws {TypeError} If it is.
+ */
+export function checkJsonSize(path: string, size: number): void {
+  if (size > LONGEST) {
+    throw new TypeError(`${path} has ${size} bytes, and at most ${LONGEST} are read`);
+  }
+}
+
+/** Levels of lists and objects that are read: far more than any record has, far fewer than a stack holds. */
+const DEEPEST = 500;
+
+/**
+ * Reads JSON whose lists and objects are not nested too deeply to be worked with.
+ *
+ * @throws {SyntaxError} If it is not JSON, or nested more than 500 levels deep.
+ */
+export function fromJson(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  checkDepth(value, DEEPEST);
+  return value;
+}
+
+function checkDepth(value: unknown, levels: number): void {
+  if (typeof value !== "object" || value === null) return;
+  if (levels === 0) throw new SyntaxError(`it is nested more than ${DEEPEST} levels deep`);
+  for (const inner of Object.values(value)) checkDepth(inner, levels - 1);
+}

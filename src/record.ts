@@ -6,6 +6,7 @@
  * @module
  */
 
+import { fromJson } from "./json.ts";
 import type { IntegrationCycle, IntegrationResults, MemoryRecord } from "./cycle_record.ts";
 export type * from "./cycle_record.ts";
 export type * from "./speed_record.ts";
@@ -603,7 +604,7 @@ export function* eachJsonLine(text: string): Generator<{ value: unknown; line: n
     if (text.trim() === "") continue;
     let value: unknown;
     try {
-      value = JSON.parse(text);
+      value = fromJson(text);
     } catch (error) {
       if (index === lines.length - 1) return;
       throw new SyntaxError(`Cannot parse line ${index + 1}: ${(error as Error).message}`);

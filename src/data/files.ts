@@ -5,6 +5,7 @@
  */
 import { basename, dirname, resolve } from "node:path";
 import { isSystemError } from "../errors.ts";
+import { checkJsonSize, fromJson } from "../json.ts";
 import { didYouMean, nearest } from "../nearest.ts";
 import type { ByteSource } from "../gpt2/safetensors.ts";
 
@@ -92,6 +93,7 @@ export async function checkFile(path: string): Promise<Deno.FileInfo> {
 export async function readJson(path: string): Promise<unknown> {
   let bytes: Uint8Array;
   try {
+    checkJsonSize(path, (await checkFile(path)).size);
     bytes = await readWhole(path);
   } catch (cause) {
     if (!(cause instanceof Deno.errors.NotFound)) throw cause;
@@ -108,7 +110,7 @@ export async function readJson(path: string): Promise<unknown> {
  */
 export function parseJson(bytes: Uint8Array, where: string): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return fromJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new TypeError(
       `${where} is not JSON, or only a part of it: ${(cause as Error).message}`,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fromJson } from "../json.ts";
 import { JSONParser } from "./deps.ts";
 import { LONGEST_ROW, noColumn, tooLong } from "./rows.ts";
 import { decodeUtf8, fileBlocks, type Reading } from "./utf8.ts";
@@ -73,7 +74,7 @@ async function* linesOf(
 
 function parseLine(line: string, where: string, column: string): unknown {
   try {
-    return JSON.parse(line);
+    return fromJson(line);
   } catch (cause) {
     const hint = /\b-?(NaN|Infinity)\b/.test(line)
       ? " (JSON has no NaN and no Infinity: write null, or leave the value out)"

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { fromJson } from "../json.ts";
+
 /** Bytes that can be read at any place, so that a large file is never read whole. */
 export interface ByteSource {
   /** Length in bytes. */
@@ -165,7 +167,7 @@ function parseHeader(
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    json = JSON.parse(text);
+    json = fromJson(text);
   } catch (cause) {
     throw new TypeError(`${where}: the header is not JSON: ${(cause as Error).message}`, { cause });
   }

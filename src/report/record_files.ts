@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkJsonSize, fromJson } from "../json.ts";
 import { eachHeadCsvRow, eachJsonLine, type HeadRow } from "../record.ts";
 import { jsonPlaces, v } from "./deps.ts";
 import { type Form, headForm } from "./record_forms.ts";
@@ -25,7 +26,7 @@ export async function readRecord<T>(path: string, form: Form<T>): Promise<T | un
   if (text === undefined) return undefined;
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = fromJson(text);
   } catch (error) {
     throw new SyntaxError(`Cannot parse ${path}: ${(error as Error).message}`);
   }
@@ -75,7 +76,9 @@ function checked<T>(path: string, form: Form<T>, rows: Iterable<Row<unknown>>): 
 
 async function readText(path: string): Promise<string | undefined> {
   try {
-    if (!(await Deno.stat(path)).isFile) throw new TypeError(`${path} is not a file`);
+    const { isFile, size } = await Deno.stat(path);
+    if (!isFile) throw new TypeError(`${path} is not a file`);
+    checkJsonSize(path, size);
     return await Deno.readTextFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
