@@ -116,6 +116,22 @@ Deno.test("where the newest checkpoint is damaged, the run continues from the on
   }
 });
 
+Deno.test("the model after warm-up, which is measured at the end, is checked before anything is cut", async () => {
+  for (const { name } of [...Deno.readDirSync(join(stopped, "baseline"))]) {
+    const run = await copy(stopped), file = join(run, "baseline", name);
+    await flip(file, 8 * (await Deno.stat(file)).size - 3);
+    const before = await filesBelow(run);
+    await assert.rejects(resumeExperiment(gpu, run), (error) => {
+      assert.ok(error instanceof DamagedError, String(error));
+      assert.ok(error.message.startsWith(`${file} is not as it was written`), error.message);
+      return true;
+    });
+    assert.deepEqual(await filesBelow(run), before);
+    await Deno.remove(file);
+    await assert.rejects(resumeExperiment(gpu, run), { name: "DamagedError" });
+  }
+});
+
 Deno.test("where no checkpoint is whole, the run is refused and nothing is changed", async () => {
   const run = await copy(stopped);
   for (const { name } of Deno.readDirSync(join(run, "checkpoints"))) {

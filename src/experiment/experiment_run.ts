@@ -39,6 +39,7 @@ import { Pace } from "./pace.ts";
 import { Recorder } from "./recorder.ts";
 import { exists } from "./resume.ts";
 import type { SavedCheckpoint } from "../run/checkpoint_files.ts";
+import { fileHashes } from "../run/file_hashes.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { Materials } from "./setup.ts";
 
@@ -404,6 +405,7 @@ export class ExperimentRun implements Disposable {
     const { config } = materials.model;
     const state = await this.#lockstep.pruned.state();
     await saveModel(this.folder.path("baseline"), { ...materials.model, ...state });
+    this.#cursor.baselineFiles = await fileHashes(this.folder.dir, "baseline");
     const { L, NH } = config, { live } = state;
     const controller = new AnnController({ L, NH, live }, {
       regWeight: options.controller_reg_weight,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { FileHashes } from "../run/file_hashes.ts";
 import type { ManagerState } from "../controller/manager.ts";
 import type { RandomState } from "../random.ts";
 import type { CycleResult, Phase } from "../record.ts";
@@ -107,6 +108,8 @@ export interface Cursor {
     | Omit<EndedCycle, "loss_after_finetuning" | "training_steps" | "train_loss">
     | null;
   prunedHeads: [number, number][];
+  /** Of the model after warm-up, which is measured at the end; absent before it and in older folders. */
+  baselineFiles?: FileHashes;
 }
 
 /** What a checkpoint's `state.json` holds. */

@@ -153,7 +153,9 @@ async function goOn(
   checkUnchanged(began, materials.record, options.model_name);
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
-  const saved = await folder.newest<IntegrationState>(listeners.onMessage, neededCheckpoints);
+  const saved = await folder.newest<IntegrationState>(listeners.onMessage, async (state) => {
+    for (const other of neededCheckpoints(state)) await folder.readCheckpoint(other);
+  });
   const begun = saved === undefined ? await left(options, materials) : {
     memory: new TransformationMemory({ capacity: options.memory_capacity }),
     guide: undefined, // the checkpoint's

@@ -11,6 +11,7 @@ import { tuneMatmul } from "../kernels/tune.ts";
 import type { AdapterInfo, Gpu } from "../gpu/device.ts";
 import { type EnvironmentRecord, type Results, RUN_MARK } from "../record.ts";
 import { aboutRun } from "../run/about.ts";
+import { checkFileHashes } from "../run/file_hashes.ts";
 import { taskCommand } from "../shell.ts";
 import { type Allocation, tryAllocating } from "./allocate.ts";
 import { ExperimentRun } from "./experiment_run.ts";
@@ -221,7 +222,10 @@ async function goOn(
   await tuneMatmul(gpu);
   await tellOtherAdapter(folder, gpu, (line) => listeners.onMessage?.(line));
   const experiment = new ExperimentRun(gpu, options, materials, folder, listeners);
-  const saved = await folder.newest<SavedState>(listeners.onMessage);
+  const saved = await folder.newest<SavedState>(
+    listeners.onMessage,
+    ({ cursor }) => checkFileHashes(folder.dir, cursor.baselineFiles ?? {}),
+  );
   if (saved) await experiment.resume(saved);
   else await folder.restart();
   return experiment;

@@ -347,21 +347,21 @@ export class RunFolder implements Disposable {
    * Reads the newest checkpoint that is whole, and checks the logs up to it; changes nothing. Damaged
    * ones are told of.
    *
-   * @param needs Labels of other checkpoints that a state needs.
+   * @param check Checks what else a state needs.
    * @returns `undefined` if there is no checkpoint.
    * @throws {DamagedError} If there are, and none of them is whole.
    * @internal
    */
   async newest<State>(
     say: (line: string) => void = () => {},
-    needs: (state: State) => string[] = () => [],
+    check: (state: State) => Promise<void> = () => Promise.resolve(),
   ): Promise<SavedCheckpoint<State> | undefined> {
     const damage: DamagedError[] = [];
     for (const label of (await this.checkpoints()).reverse()) {
       try {
         const saved = await this.readCheckpoint<State>(label);
         await checkLogs(this.dir, saved.logs);
-        for (const other of needs(saved.state)) await this.readCheckpoint(other);
+        await check(saved.state);
         if (damage.length > 0) say(`continuing from the older checkpoint ${saved.path}`);
         return saved;
       } catch (error) {

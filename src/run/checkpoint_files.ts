@@ -124,7 +124,7 @@ function* hashed(pieces: Iterable<Uint8Array>, hash: Hash): Generator<Uint8Array
 /** Bytes that are hashed at a time. */
 const PIECE = 1 << 22;
 
-async function hashOf(
+export async function hashOf(
   source: { size: number; read(offset: number, length: number): Promise<Uint8Array> },
 ): Promise<string> {
   const hash = new Hash();
@@ -135,7 +135,7 @@ async function hashOf(
 }
 
 /** What keeps a file from being read, as damage of the checkpoint that it belongs to. */
-function asDamage(error: unknown, file: string): DamagedError {
+export function asDamage(error: unknown, file: string): DamagedError {
   if (error instanceof DamagedError) return error;
   const { message } = error as Error;
   return new DamagedError(message.includes(file) ? message : `${file}: ${message}`);
