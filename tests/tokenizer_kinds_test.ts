@@ -1,7 +1,8 @@
 /** Tokenizers of every kind: the numbers of Python's tokenizers, or a refusal that names the component. */
 import assert from "node:assert/strict";
 import { alphabet } from "../src/data/bpe.ts";
-import { Tokenizer } from "../src/data/tokenizer.ts";
+import { withAddedTokens } from "../src/data/added_tokens.ts";
+import { endTokenNumber, Tokenizer } from "../src/data/tokenizer.ts";
 import { isGpt2Kind } from "../src/data/gpt2_kind.ts";
 import { COMPONENTS, mayRunForever } from "../src/data/tokenizer_kinds.ts";
 
@@ -301,4 +302,24 @@ Deno.test("every number that a token has is decoded", async () => {
     ...{ model: { type: "Unigram", unk_id: 0, vocab: list }, pre_tokenizer },
   });
   assert.equal(await unigram.decode([0, 1, 2, 3]), "<unk> a b a");
+});
+
+// the numbers are those of Python's tokenizers 0.23.2
+Deno.test("tokens of other files come after listed ones, which are numbered as they come", async () => {
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+  const json = {
+    model: { type: "WordLevel", vocab: { a: 0, b: 1, "[UNK]": 2 }, unk_token: "[UNK]" },
+    pre_tokenizer: { type: "WhitespaceSplit" },
+    added_tokens: [
+      { id: 4, content: "<y>", special: false, ...flags },
+      { id: 3, content: "<x>", special: false, ...flags },
+    ],
+  };
+  const config = { pad_token: "<p>", eos_token: "<x>" };
+  const whole = withAddedTokens(json, { config }, { older: false, where: "m" });
+  const tokenizer = await Tokenizer.fromJson(whole.json, whole.config);
+  assert.deepEqual([...await tokenizer.encode("a<y><x><p>")], [0, 3, 4, 5]);
+  assert.equal(tokenizer.eos, 4);
+  assert.equal(endTokenNumber(whole.json, whole.config), 4);
+  assert.equal(endTokenNumber(whole.json, { eos_token: "toString" }), undefined);
 });

@@ -109,13 +109,19 @@ class TokenList {
         `${where}: tokenizer.json's added_tokens must be objects: ${JSON.stringify(bad)}`,
       );
     }
-    this.#tokens = new Map(listed.map((token) => [token.content, token]));
     const { vocab } = model as Json;
     this.#vocab = new Map(
       Array.isArray(vocab)
         ? vocab.map((entry, id) => [String(entry?.[0]), id])
         : Object.entries((vocab ?? {}) as Record<string, number>),
     );
+    this.#tokens = new Map();
+    // Python's library numbers them as they come, whatever the file says
+    for (const token of listed) {
+      const { content } = token;
+      const id = this.#tokens.get(content)?.id ?? this.#vocab.get(content) ?? this.#next();
+      this.#tokens.set(content, token.id === id ? token : { ...token, id });
+    }
   }
 
   /** Adds a token, as `Tokenizer.add_tokens` of Python's tokenizers does. */

@@ -189,8 +189,12 @@ export function endTokenNumber(json: unknown, config: unknown): number | undefin
   const added = Array.isArray(json.added_tokens) ? json.added_tokens : [];
   const { vocab } = json.model;
   const numbers = isObject(vocab) ? vocab : {};
-  const id = added.find(({ content }) => content === token)?.id ??
-    (Array.isArray(vocab) ? vocab.findIndex(([text]) => text === token) : numbers[token]);
+  const own = Array.isArray(vocab)
+    ? vocab.findLastIndex(([text]) => text === token)
+    : Object.hasOwn(numbers, token)
+    ? numbers[token]
+    : -1;
+  const id = own === -1 ? added.find(({ content }) => content === token)?.id : own;
   return typeof id === "number" && id >= 0 ? id : undefined;
 }
 
