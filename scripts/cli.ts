@@ -217,8 +217,8 @@ export const TEXT_HELP = {
     "moby_dick (embedded), tiny_shakespeare or wikitext (fetched once), or the path of a text, " +
     "JSON, CSV, TSV or Parquet file, or of a folder with train.*, validation.* and test.*",
   dataset_config:
-    "which wikitext: wikitext-2-raw-v1 (unless given) or wikitext-103-raw-v1; in a folder, the " +
-    "folder below",
+    "which wikitext, wikitext-2-raw-v1 (taken if none is named) or wikitext-103-raw-v1; of a data " +
+    "set that is a folder, which folder in it",
   text_column: "the column in which a table (JSON, CSV, TSV, Parquet) has its text",
 } as const;
 

@@ -127,7 +127,7 @@ export function refuseBesideResume(command: AnyCommand, beside: readonly string[
     .filter((name) => command.getOptionValueSource(name) === "cli")
     .find((name) => !["resume", ...beside].includes(name));
   if (other === undefined) return;
-  refuse(`${other} cannot be changed by --resume, which goes on with the run's own options`);
+  refuse(`${other} cannot be changed by --resume, which continues with the run's own options`);
 }
 
 /**

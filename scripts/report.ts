@@ -29,7 +29,7 @@ await runMain(async () => {
   ).addOption(
     new Option(
       "--output <dir>",
-      "where a comparison goes; the folder that holds all runs unless given",
+      "the folder that a comparison goes to (default: the one that holds all runs)",
     ).argParser(textOption("output")),
   );
   const { output } = parseCommand(command);

@@ -124,7 +124,7 @@ export async function parseUpgrade(
     const other = given.find((name) => !BESIDE_RESUME.includes(name));
     if (other) {
       refuse(
-        `${other} cannot be changed by --resume_from, which goes on with the run's own options`,
+        `${other} cannot be changed by --resume_from, which continues with the run's own options`,
       );
     }
     return { resume: values.resume_from as string, ...shared };
