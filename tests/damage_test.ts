@@ -1,6 +1,6 @@
 /** What a run continues from is checked: one changed bit is found and named, and an older checkpoint is tried. */
 import assert from "node:assert/strict";
-import { basename, join } from "node:path";
+import { basename, join, relative } from "node:path";
 import { resumeIntegration, startIntegration } from "../src/experiment/integration.ts";
 import { RunFolder } from "../src/experiment/run_folder.ts";
 import { resumeExperiment, startExperiment } from "../src/experiment/run.ts";
@@ -10,6 +10,9 @@ import { randomIntegers } from "./close.ts";
 import { gpu } from "./gpu.ts";
 import { filesBelow } from "./processes.ts";
 import { makeTiny } from "./tiny.ts";
+
+/** What a run is continued from; of the older checkpoints only the newest is read. */
+const NEEDED = /^(config|data|environment|pollard-run)\.json$|^baseline|\.jsonl$|\.csv$/;
 
 const { dir, textFile, modelDir } = await makeTiny();
 
@@ -130,6 +133,29 @@ Deno.test("the model after warm-up, which is measured at the end, is checked bef
     await Deno.remove(file);
     await assert.rejects(resumeExperiment(gpu, run), { name: "DamagedError" });
   }
+});
+
+Deno.test({
+  name:
+    "a pipe or a device in the place of any file of a run ends in its name, not in endless reading",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const files = [...(await filesBelow(stopped)).keys()].map((file) => relative(stopped, file));
+    assert.ok(files.length > 10);
+    for (const name of files) {
+      const run = await copy(stopped), file = join(run, name);
+      await Deno.remove(file);
+      if (name.endsWith("heads.csv")) await new Deno.Command("mkfifo", { args: [file] }).output();
+      else await Deno.symlink("/dev/zero", file);
+      const said: string[] = [];
+      try {
+        using _ = await resumeExperiment(gpu, run, { onMessage: (line) => said.push(line) });
+      } catch (error) {
+        said.push((error as Error).message);
+      }
+      assert.ok(said.join("\n").includes(basename(name)) || !NEEDED.test(name), `${name}: ${said}`);
+    }
+  },
 });
 
 Deno.test("where no checkpoint is whole, the run is refused and nothing is changed", async () => {

@@ -5,7 +5,7 @@
  */
 import { join, resolve } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
-import { checkFolder, parseJson, sha256 } from "../data/files.ts";
+import { checkFolder, parseJson, readWhole, sha256 } from "../data/files.ts";
 import { type AboutRun, RUN_MARK, type RunKind } from "../record.ts";
 import { taskCommand } from "../shell.ts";
 
@@ -76,7 +76,7 @@ export async function readMark(dir: string, kind: FolderKind): Promise<string> {
   const own = KINDS[kind], file = join(dir, own.mark);
   let bytes: Uint8Array;
   try {
-    bytes = await Deno.readFile(file);
+    bytes = await readWhole(file);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
       throw error;
@@ -105,7 +105,7 @@ export async function readMark(dir: string, kind: FolderKind): Promise<string> {
   }
   for (const [name, hash] of Object.entries(hashes)) {
     const path = join(dir, name);
-    const now = await Deno.readFile(path).catch((error) => {
+    const now = await readWhole(path).catch((error) => {
       throw new TypeError(`what the run began with cannot be read: ${error.message}`);
     });
     if (await sha256(now) !== hash) {

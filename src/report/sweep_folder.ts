@@ -4,7 +4,7 @@
  * @module
  */
 import { join, resolve } from "node:path";
-import { checkFolder, isFile, isFolder } from "../data/files.ts";
+import { checkFolder, isFile, isFolder, readWhole } from "../data/files.ts";
 import { pathInside } from "../data/paths.ts";
 import {
   type EventRow,
@@ -94,7 +94,7 @@ export async function stateOf(dir: string): Promise<Pick<SweepRun, "state" | "me
 /** Why a run ended early, if an error was the last that happened to it. */
 async function failure(dir: string): Promise<string | undefined> {
   try {
-    const text = await Deno.readTextFile(join(dir, "events.jsonl"));
+    const text = new TextDecoder().decode(await readWhole(join(dir, "events.jsonl")));
     const last = text.trimEnd().split("\n").at(-1) ?? "";
     const [row] = parseJsonLines<EventRow>(last + "\n");
     return row?.event === "failed" ? String(row.reason) : undefined;

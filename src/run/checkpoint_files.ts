@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
-import { openFile, syncFolder, writeWhole } from "../data/files.ts";
+import { openFile, readWhole, syncFolder, writeWhole } from "../data/files.ts";
 import { safetensorsChunks, SafetensorsFile, type TensorToWrite } from "../gpt2/safetensors.ts";
 import type { LogStamps } from "./logs.ts";
 import { DamagedError, Hash, seal, unseal } from "./sealed.ts";
@@ -91,7 +91,7 @@ async function readState<State>(
   const file = join(path, STATE);
   let bytes: Uint8Array;
   try {
-    bytes = await Deno.readFile(file);
+    bytes = await readWhole(file);
   } catch (error) {
     throw asDamage(error, file);
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkFile } from "../data/files.ts";
 import { join } from "node:path";
 import { DamagedError, Hash } from "./sealed.ts";
 
@@ -39,6 +40,7 @@ export async function checkLogs(dir: string, stamps: LogStamps): Promise<void> {
     const path = join(dir, name);
     let size: number, hash: string | undefined;
     try {
+      await checkFile(path);
       using file = await Deno.open(path);
       ({ size } = await file.stat());
       if (size >= bytes && sha256 !== undefined) hash = await hashOf(file, bytes);
