@@ -234,7 +234,7 @@ Deno.test("options and entries out of range are refused, and nothing is remember
   );
   assert.throws(
     () => new TransformationMemory({ replayProbability: 70 }),
-    /^RangeError: replay_probability must be between 0 and 1: 70$/,
+    /^RangeError: replay_probability must be between 0 and 1: 70; for 70 % give 0\.7$/,
   );
   const memory = remembering([entry("a")]);
   assert.throws(
