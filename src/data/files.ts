@@ -183,11 +183,13 @@ export async function isFolder(path: string): Promise<boolean> {
 /**
  * Refuses a path where there is no folder, with the one beside it that may have been meant.
  *
- * @throws {TypeError} If there is none.
+ * @throws {Deno.errors.NotFound} If there is none.
  */
 export async function checkFolder(dir: string): Promise<void> {
   if (await isFolder(dir)) return;
-  throw new TypeError(`no folder at ${resolve(dir)}${didYouMean(dir, await beside(dir))}`);
+  throw new Deno.errors.NotFound(
+    `no folder at ${resolve(dir)}${didYouMean(dir, await beside(dir))}`,
+  );
 }
 
 /** The path beside one that is not there that may have been meant, if any, as the other is written. */

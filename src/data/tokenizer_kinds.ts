@@ -201,17 +201,7 @@ function endOfClass(pattern: string, start: number): number {
 
 /** Normalisers that change each character, with the marks that follow it, on its own. */
 const LOCAL = new Set(
-  [
-    "BertNormalizer",
-    "StripAccents",
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "Lowercase",
-    "Nmt",
-    "Precompiled",
-  ],
+  ["BertNormalizer", "StripAccents", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Nmt"],
 );
 
 /** Pre-tokenizers that throw white space away: no token reaches across it. */
